@@ -1,0 +1,9 @@
+"""The zoo's Keras layers. All take ``[B, T, F]`` and behave as `keras.layers.RNN` does."""
+
+from rnnzoo.layers.hdetach_lstm import HDetachLSTM
+from rnnzoo.layers.lru import LRU
+from rnnzoo.layers.stable_lstm import StableLSTM
+from rnnzoo.layers.stable_rnn import StableRNN
+from rnnzoo.layers.truncated_wrapper import TruncatedWrapper
+
+__all__ = ["LRU", "HDetachLSTM", "StableLSTM", "StableRNN", "TruncatedWrapper"]

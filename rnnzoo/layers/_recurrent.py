@@ -1,0 +1,109 @@
+"""What our recurrent layers share: the checks before any computation and the road to a recurrence.
+
+Each layer is a Keras recurrent layer (a subclass of `keras.layers.RNN`) over a cell: the cell says
+what one step is, and serves the `step` signature; the layer's whole-sequence call goes through a
+function of `rnnzoo.recurrences`. Masking, `initial_state`, `stateful`, `return_state`,
+`Bidirectional` and saving therefore are Keras's own.
+"""
+
+import tensorflow as tf
+
+from rnnzoo import _checks
+from rnnzoo.recurrences._loops import FORMS
+
+HALF_PRECISION = (tf.float16, tf.bfloat16)
+
+
+class Recurrent:
+    """Mixin, to stand before the Keras class; a subclass defines `recur`.
+
+    `recur(sequences, initial_state, mask, training) -> (outputs, states)` gets `sequences [B, T, F]`
+    in forward order of processing, `initial_state` as a list of `[B, ...]`, `mask [B, T]` bool or
+    None, all in float32 or float64, and returns `outputs [B, T, units]` (at masked steps: whatever
+    is carried) with the list of final states.
+    """
+
+    def _set_form(self, form):
+        self.form = _checks.choice("form", form, FORMS)
+
+    @staticmethod
+    def _refuse_unroll(kwargs):
+        if kwargs.get("unroll"):
+            raise ValueError(
+                "`unroll` must be False: the recurrences choose their own unrolling. "
+                "Received: unroll=True"
+            )
+
+    def recur(self, sequences, initial_state, mask, training):
+        """Run the recurrence; defined by each layer."""
+        raise TypeError(f"{type(self).__name__} is abstract: it defines no `recur`.")
+
+    def call(self, sequences, initial_state=None, mask=None, training=False):
+        self._check_call(sequences, initial_state, mask)
+        return super().call(
+            sequences, initial_state=initial_state, mask=mask, training=training
+        )
+
+    def inner_loop(self, sequences, initial_state, mask, training=False):
+        mask = tf.nest.flatten(mask)[0] if mask is not None else None
+        if mask is not None:
+            mask = tf.cast(mask, tf.bool)
+            mask = mask[..., 0] if mask.shape.rank == 3 else mask
+        if self.go_backwards:
+            sequences = tf.reverse(sequences, [1])
+            mask = None if mask is None else tf.reverse(mask, [1])
+        initial_state = tf.nest.flatten(initial_state)
+        if sequences.dtype in HALF_PRECISION:
+            sequences = tf.cast(sequences, tf.float32)
+            initial_state = [tf.cast(s, tf.float32) for s in initial_state]
+        outputs, states = self.recur(sequences, initial_state, mask, training)
+        if mask is not None:
+            outputs = tf.where(self._visible(mask)[..., None], outputs, tf.zeros_like(outputs))
+        last = tf.reduce_sum(outputs[:, -1:], axis=1)  # zeros where there is no step at all
+        return last, outputs, states
+
+    def _visible(self, mask):
+        """Where Keras shows an output: from the first real step on, or at real steps alone."""
+        if self.zero_output_for_mask:
+            return mask
+        return tf.cumsum(tf.cast(mask, tf.int32), axis=1) > 0
+
+    def _check_call(self, sequences, initial_state, mask):
+        shape = sequences.shape
+        if len(shape) != 3:
+            raise ValueError(
+                f"`sequences` of {self.name} must have the shape [batch, time, features]. "
+                f"Received: sequences.shape={tuple(shape)}"
+            )
+        if mask is not None:
+            flat = tf.nest.flatten(mask)[0]
+            if not _compatible(flat.shape[:2], shape[:2]):
+                raise ValueError(
+                    f"`mask` of {self.name} must have the shape [batch, time] of the sequences, "
+                    f"{tuple(shape[:2])}. Received: mask.shape={tuple(flat.shape)}"
+                )
+        if initial_state is not None:
+            self._check_initial_state(initial_state, shape[0])
+
+    def _check_initial_state(self, initial_state, batch):
+        states = tf.nest.flatten(initial_state)
+        expected = [(batch, size) for size in self.state_size]
+        received = [tuple(s.shape) for s in states]
+        fits = len(states) == len(expected) and all(
+            len(r) == 2 and _compatible(r, e) for r, e in zip(received, expected)
+        )
+        if not fits:
+            raise ValueError(
+                f"`initial_state` of {self.name} must be {len(expected)} tensor(s) of shapes "
+                f"{expected}. Received: {received}"
+            )
+
+
+def _compatible(received, expected):
+    return all(r is None or e is None or r == e for r, e in zip(received, expected))
+
+
+def full_precision(variable):
+    """The variable's value, in float32 where a mixed-precision policy would hand out half."""
+    value = tf.convert_to_tensor(variable)
+    return tf.cast(value, tf.float32) if value.dtype in HALF_PRECISION else value

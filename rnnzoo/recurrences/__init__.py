@@ -1,0 +1,22 @@
+"""Recurrences as pure functions on tensors, each with a hand-written adjoint.
+
+No layers, no variables, no state: tensors in, tensors out. Every recurrence takes
+
+- ``inputs [B, T, F]`` and its initial state, with dynamic or static `B` and `T`;
+- ``mask [B, T]`` (bool) or None: where False the step does not happen, so the state is carried;
+- ``form``: ``"adjoint"`` (one reversed loop that computes only the pre-activation gradients, the
+  weight gradients in one product after it; may be differentiated once), ``"autodiff"`` (the plain
+  differentiable loop, for second derivatives and unusual activations), or ``"auto"``;
+
+and returns ``(outputs, final states...)``. Outputs at masked steps repeat the carried state.
+
+Shape letters of the whole package: `B` batch, `T` time, `F` input features, `H` units, `N` state
+size.
+"""
+
+from rnnzoo.recurrences._loops import SecondDerivativeError
+from rnnzoo.recurrences.diagonal import diagonal
+from rnnzoo.recurrences.lstm import lstm
+from rnnzoo.recurrences.simple_rnn import simple_rnn
+
+__all__ = ["SecondDerivativeError", "diagonal", "lstm", "simple_rnn"]

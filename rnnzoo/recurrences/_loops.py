@@ -1,0 +1,111 @@
+"""What every recurrence shares: the loop over time, the batch shards, the one-call adjoint."""
+
+import os
+
+import tensorflow as tf
+
+FORMS = ("auto", "adjoint", "autodiff")
+STEPS_PER_ITERATION = 4
+MAX_SHARDS = 8
+
+
+class SecondDerivativeError(LookupError):
+    """A hand-written adjoint was differentiated; ``form="autodiff"`` is the way to do that."""
+
+
+def static_or_dynamic(tensor, axis):
+    """The size of `axis` as a Python integer where it is known, as a scalar tensor elsewhere."""
+    size = tensor.shape[axis]
+    return tf.shape(tensor)[axis] if size is None else size
+
+
+def time_loop(step, state, steps, reverse=False, unroll=STEPS_PER_ITERATION):
+    """Run ``state = step(t, *state)`` for every t in [0, steps), or from the last to the first.
+
+    `unroll` steps share an iteration, because the cost of an iteration of `tf.while_loop` is of the
+    order of one step's arithmetic; the remainder runs one step at a time.
+    """
+    time_of = (lambda j: steps - 1 - j) if reverse else (lambda j: j)
+
+    def several(j, *state):
+        for offset in range(unroll):
+            state = step(time_of(j + offset), *state)
+        return (j + unroll, *state)
+
+    def single(j, *state):
+        return (j + 1, *step(time_of(j), *state))
+
+    loop = (tf.constant(0), *state)
+    if unroll > 1 and not (isinstance(steps, int) and steps < unroll):
+        loop = tf.while_loop(
+            lambda j, *_: j <= steps - unroll, several, loop, parallel_iterations=1
+        )
+    if unroll == 1 or not (isinstance(steps, int) and steps % unroll == 0):
+        loop = tf.while_loop(lambda j, *_: j < steps, single, loop, parallel_iterations=1)
+    return tuple(loop[1:])
+
+
+def shard_count(batch):
+    """How many independent loops a batch is cut into: one a core, one on a GPU, never an empty one.
+
+    `batch` is an integer, or None where it is not known when the graph is made.
+    """
+    if tf.config.list_logical_devices("GPU"):
+        return 1
+    cores = tf.config.threading.get_inter_op_parallelism_threads() or os.cpu_count() or 1
+    return max(1, min(cores, MAX_SHARDS, MAX_SHARDS if batch is None else batch))
+
+
+def shard_batch(tensors, shards):
+    """Cut each tensor's leading axis into `shards` nearly equal parts; None stays None."""
+    batch = static_or_dynamic(tensors[0], 0)
+    bounds = [batch * i // shards for i in range(shards + 1)]
+    return [
+        [None if v is None else v[bounds[i] : bounds[i + 1]] for v in tensors]
+        for i in range(shards)
+    ]
+
+
+def with_adjoint(forward, adjoint, arguments, name):
+    """Call `forward` and give the result a hand-written gradient that may be taken once.
+
+    Args:
+        forward: `forward(*arguments) -> (outputs, saved)`, with `outputs` a tuple of tensors and
+            `saved` whatever `adjoint` needs.
+        adjoint: `adjoint(arguments, outputs, saved, upstream) -> gradients`, one per argument,
+            None for an argument that has none.
+        arguments: Tensors. Variables must have been read before.
+        name: What a refused second derivative calls the recurrence.
+
+    Raises:
+        SecondDerivativeError: When the gradient is itself differentiated.
+    """
+
+    @tf.custom_gradient
+    def call(*arguments):
+        outputs, saved = forward(*arguments)
+
+        def gradient(*upstream):
+            @tf.custom_gradient
+            def backward(*tensors):
+                given, upstream = tensors[: len(arguments)], tensors[len(arguments) :]
+                gradients = adjoint(given, outputs, saved, upstream)
+                present = [g for g in gradients if g is not None]
+                where = [g is not None for g in gradients]
+
+                def refuse(*_):
+                    raise SecondDerivativeError(
+                        f"The hand-written adjoint of {name} cannot be differentiated again. "
+                        'Pass form="autodiff" (an argument of the layer and of the recurrence) '
+                        "for second derivatives."
+                    )
+
+                backward.where = where
+                return present, refuse
+
+            present = iter(backward(*arguments, *upstream))
+            return [next(present) if there else None for there in backward.where]
+
+        return outputs, gradient
+
+    return call(*arguments)

@@ -1,0 +1,33 @@
+"""Quiet, seeded, two-threaded tests; real data where it is."""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+
+import pathlib
+
+import pytest
+
+_SHARED = pathlib.Path(__file__).resolve().parents[2] / "shared" / "data"
+if "RNNZOO_DATA_DIR" not in os.environ and _SHARED.is_dir():
+    os.environ["RNNZOO_DATA_DIR"] = str(_SHARED)
+
+
+@pytest.fixture(autouse=True)
+def _seeded():
+    import keras
+
+    keras.utils.set_random_seed(0)
+    yield
+    keras.backend.clear_session()
+
+
+@pytest.fixture
+def real_data():
+    """The folder of original data files, or a skip that says what is missing."""
+    folder = os.environ.get("RNNZOO_DATA_DIR")
+    if not folder or not pathlib.Path(folder).is_dir():
+        pytest.skip("real data needed: set RNNZOO_DATA_DIR to a folder of the original files")
+    return pathlib.Path(folder)
