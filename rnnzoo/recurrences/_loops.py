@@ -23,7 +23,8 @@ def time_loop(step, state, steps, reverse=False, unroll=STEPS_PER_ITERATION):
     """Run ``state = step(t, *state)`` for every t in [0, steps), or from the last to the first.
 
     `unroll` steps share an iteration, because the cost of an iteration of `tf.while_loop` is of the
-    order of one step's arithmetic; the remainder runs one step at a time.
+    order of one step's arithmetic; the remainder runs one step at a time. With `unroll=1` the loop
+    can itself be differentiated, under XLA too.
     """
     time_of = (lambda j: steps - 1 - j) if reverse else (lambda j: j)
 
@@ -41,7 +42,13 @@ def time_loop(step, state, steps, reverse=False, unroll=STEPS_PER_ITERATION):
             lambda j, *_: j <= steps - unroll, several, loop, parallel_iterations=1
         )
     if unroll == 1 or not (isinstance(steps, int) and steps % unroll == 0):
-        loop = tf.while_loop(lambda j, *_: j < steps, single, loop, parallel_iterations=1)
+        loop = tf.while_loop(
+            lambda j, *_: j < steps,
+            single,
+            loop,
+            parallel_iterations=1,
+            maximum_iterations=steps if unroll == 1 else None,  # XLA wants it to differentiate
+        )
     return tuple(loop[1:])
 
 
@@ -94,11 +101,7 @@ def with_adjoint(forward, adjoint, arguments, name):
                 where = [g is not None for g in gradients]
 
                 def refuse(*_):
-                    raise SecondDerivativeError(
-                        f"The hand-written adjoint of {name} cannot be differentiated again. "
-                        'Pass form="autodiff" (an argument of the layer and of the recurrence) '
-                        "for second derivatives."
-                    )
+                    return _refuse(name, tensors)
 
                 backward.where = where
                 return present, refuse
@@ -109,3 +112,25 @@ def with_adjoint(forward, adjoint, arguments, name):
         return outputs, gradient
 
     return call(*arguments)
+
+
+def _refuse(name, tensors):
+    """Raise, or where TensorFlow builds a derivative that nobody may ask for, fail if it runs.
+
+    Under nested eager tapes a `tf.function` traces the gradient of its gradient ahead of any use,
+    in a graph of its own. Raising there would forbid nested tapes that take first derivatives only.
+    """
+    message = (
+        f"The hand-written adjoint of {name} cannot be differentiated again. "
+        'Pass form="autodiff" (an argument of the layer and of the recurrence) '
+        "for second derivatives."
+    )
+    graph = None if tf.executing_eagerly() else tf.compat.v1.get_default_graph()
+    if graph is None or not getattr(graph, "name", "").startswith("__backward_"):
+        raise SecondDerivativeError(message)
+    with tf.control_dependencies([tf.debugging.Assert(False, [message])]):
+        # XLA drops assertions: then the derivative is not a number, never a wrong number.
+        return [
+            tf.fill(tf.shape(t), tf.constant(float("nan"), t.dtype)) if t.dtype.is_floating else None
+            for t in tensors
+        ]

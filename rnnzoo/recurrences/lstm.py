@@ -1,0 +1,275 @@
+"""The LSTM recurrence, whose gradient may be detached step by step.
+
+    i, f, g, o = sigmoid(z_i), sigmoid(z_f), tanh(z_g), sigmoid(z_o)
+    z_t = x_t W + h_{t-1} U + b
+    c_t = f * c_{t-1} + i * g          h_t = o * tanh(c_t)
+
+i, f, g, o = input gate, forget gate, candidate, output gate, in this order in the weights, as in
+`keras.layers.LSTM`. One tanh serves the four gates, with sigmoid(z) = (1 + tanh(z/2)) / 2 folded
+into the weights; the state that goes round the loop is 2h for the same reason.
+
+Sources: Hochreiter & Schmidhuber (1997); detaching: Arpit et al., *h-detach* (2018).
+"""
+
+import numpy as np
+import tensorflow as tf
+
+from rnnzoo.recurrences._loops import (
+    FORMS,
+    shard_batch,
+    shard_count,
+    static_or_dynamic,
+    time_loop,
+    with_adjoint,
+)
+
+
+def lstm(
+    inputs,
+    initial_h,
+    initial_c,
+    kernel,
+    recurrent_kernel,
+    bias=None,
+    *,
+    mask=None,
+    keep_h=None,
+    keep_c=None,
+    form="auto",
+    shards=None,
+):
+    """Run an LSTM over a batch of sequences.
+
+    Args:
+        inputs: `[B, T, F]`, float32 or float64; every other tensor has the same dtype.
+        initial_h, initial_c: `[B, H]`.
+        kernel: `[F, 4H]`. recurrent_kernel: `[H, 4H]`. bias: `[4H]`, or None for zeros.
+        mask: `[B, T]` bool or None; where False, h and c are carried over the step.
+        keep_h, keep_c: `[T]` bool or None. Where False, the gradient through h_{t-1}
+            (through c_{t-1}) into step t is cut; values do not change, and weight gradients still
+            see the value of h_{t-1}.
+        form: `"adjoint"`, `"autodiff"` or `"auto"` (the adjoint).
+        shards: Number of independent loops over parts of the batch; None chooses.
+
+    Returns:
+        `(outputs [B, T, H], h [B, H], c [B, H])`: outputs at masked steps repeat the carried h.
+
+    Raises:
+        ValueError: For shapes or dtypes that do not fit.
+        SecondDerivativeError: When the adjoint form is differentiated twice.
+    """
+    tensors = _checked(inputs, initial_h, initial_c, kernel, recurrent_kernel, bias)
+    inputs, initial_h, initial_c, kernel, recurrent_kernel, bias = tensors
+    if form not in FORMS:
+        raise ValueError(f"`form` must be one of {FORMS}. Received: form={form!r}")
+    if form == "autodiff":
+        return _autodiff(*tensors, mask, keep_h, keep_c)
+    if tf.executing_eagerly():
+        return _in_graph(*tensors, mask, keep_h, keep_c, shards)
+    return _sharded(*tensors, mask, keep_h, keep_c, shards)
+
+
+def _checked(inputs, initial_h, initial_c, kernel, recurrent_kernel, bias):
+    inputs = tf.convert_to_tensor(inputs)
+    dtype = inputs.dtype
+    if dtype not in (tf.float32, tf.float64) or inputs.shape.rank != 3:
+        raise ValueError(
+            "`inputs` must be a float32 or float64 tensor of shape [batch, time, features]. "
+            f"Received: inputs of shape {inputs.shape} and dtype {dtype.name}"
+        )
+    recurrent_kernel = tf.convert_to_tensor(recurrent_kernel, dtype)
+    if recurrent_kernel.shape.rank != 2 or recurrent_kernel.shape[1] != 4 * recurrent_kernel.shape[0]:
+        raise ValueError(
+            "`recurrent_kernel` must have the shape [units, 4 * units]. "
+            f"Received: recurrent_kernel.shape={recurrent_kernel.shape}"
+        )
+    units, batch, features = recurrent_kernel.shape[0], inputs.shape[0], inputs.shape[2]
+    if bias is None:
+        bias = tf.zeros([4 * units], dtype)
+    result = [inputs]
+    for name, value, shape in (
+        ("initial_h", initial_h, [batch, units]),
+        ("initial_c", initial_c, [batch, units]),
+        ("kernel", kernel, [features, 4 * units]),
+        ("recurrent_kernel", recurrent_kernel, [units, 4 * units]),
+        ("bias", bias, [4 * units]),
+    ):
+        value = tf.convert_to_tensor(value, dtype)
+        if not value.shape.is_compatible_with(shape):
+            raise ValueError(
+                f"`{name}` must have the shape {shape}. Received: {name}.shape={value.shape}"
+            )
+        result.append(value)
+    return result
+
+
+def _sharded(inputs, h, c, kernel, recurrent_kernel, bias, mask, keep_h, keep_c, shards):
+    shards = shard_count(inputs.shape[0]) if shards is None else shards
+    weights = (kernel, recurrent_kernel, bias)
+    if shards == 1:
+        return _adjoint_lstm(inputs, h, c, *weights, mask, keep_h, keep_c)
+    parts = [
+        _adjoint_lstm(x, h, c, *weights, m, keep_h, keep_c)
+        for x, h, c, m in shard_batch([inputs, h, c, mask], shards)
+    ]
+    outputs, h, c = (tf.concat(values, 0) for values in zip(*parts))
+    outputs.set_shape([inputs.shape[0], inputs.shape[1], recurrent_kernel.shape[0]])
+    return outputs, h, c
+
+
+_in_graph = tf.function(_sharded, autograph=False, reduce_retracing=True)
+
+
+def _adjoint_lstm(inputs, h, c, kernel, recurrent_kernel, bias, mask, keep_h, keep_c):
+    """One shard. The loops run time-major, so each step reads one contiguous slice."""
+    optional = {"mask": mask, "keep_h": keep_h, "keep_c": keep_c}
+    given = {name: value for name, value in optional.items() if value is not None}
+    if mask is not None:
+        given["mask"] = tf.transpose(mask)[..., None]
+
+    def options(rest):
+        return dict(zip(given, rest))
+
+    def forward(x, h, c, kernel, recurrent_kernel, bias, *rest):
+        mask = options(rest).get("mask")
+        return _forward(x, h, c, kernel, recurrent_kernel, bias, mask)
+
+    def adjoint(arguments, outputs, saved, upstream):
+        x, h, c, kernel, recurrent_kernel, _, *rest = arguments
+        gradients = _adjoint(x, h, kernel, recurrent_kernel, outputs[0], saved, upstream, **options(rest))
+        return [*gradients, *([None] * len(rest))]
+
+    arguments = [tf.transpose(inputs, [1, 0, 2]), h, c, kernel, recurrent_kernel, bias]
+    outputs, h, c = with_adjoint(forward, adjoint, [*arguments, *given.values()], "rnnzoo.recurrences.lstm")
+    return tf.transpose(outputs, [1, 0, 2]), h, c
+
+
+def _forward(x, h, c, kernel, recurrent_kernel, bias, mask):
+    steps, rows, units = static_or_dynamic(x, 0), static_or_dynamic(x, 1), recurrent_kernel.shape[0]
+    weights = tf.concat([recurrent_kernel * 0.5, kernel, bias[None]], 0)
+    weights *= _gates(units, 0.5, 0.5, 1.0, 0.5, x.dtype)
+    x1 = tf.concat([x, tf.ones([steps, rows, 1], x.dtype)], 2)
+    x1 = tf.TensorArray(x.dtype, steps).unstack(x1)
+    masks = None if mask is None else tf.TensorArray(tf.bool, steps).unstack(mask)
+
+    def array(size):
+        return tf.TensorArray(x.dtype, steps, element_shape=[x.shape[1], size])
+
+    def step(t, h2, c, outputs, gates, carries, squashed):
+        a = tf.tanh(tf.concat([h2, x1.read(t)], 1) @ weights)
+        i, f, g, o = tf.split(a, 4, 1)
+        new_c = 0.5 * tf.add_n([c, f * c, g, i * g])
+        tanh_c = tf.tanh(new_c)
+        new_h2 = tanh_c + o * tanh_c
+        if masks is not None:
+            m = masks.read(t)
+            new_h2, new_c = tf.where(m, new_h2, h2), tf.where(m, new_c, c)
+        return (
+            new_h2,
+            new_c,
+            outputs.write(t, new_h2),
+            gates.write(t, a),
+            carries.write(t, c),
+            squashed.write(t, tanh_c),
+        )
+
+    state = (2.0 * h, c, array(units), array(4 * units), array(units), array(units))
+    h2, c, outputs, *saved = time_loop(step, state, steps)
+    return (0.5 * outputs.stack(), 0.5 * h2, c), saved
+
+
+def _adjoint(x, h, kernel, recurrent_kernel, outputs, saved, upstream, mask=None, keep_h=None, keep_c=None):
+    """The reversed loop computes only the pre-activation gradients; the products come after it."""
+    d_outputs, d_h, d_c = upstream
+    steps, units = static_or_dynamic(x, 0), recurrent_kernel.shape[0]
+    # With a = tanh of the folded pre-activation, dz = scale * (what the loop accumulates).
+    scale = _gates(units, 0.125, 0.125, 0.25, 0.25, x.dtype)
+    arrays = (saved, tf.TensorArray(x.dtype, steps).unstack(d_outputs), mask)
+    loop = _reversed_loop(arrays, tf.transpose(recurrent_kernel * scale), steps, x.shape[1])
+    if keep_h is None and keep_c is None:
+        d_h, d_c2, dz = loop(d_h, 2.0 * d_c)
+    else:
+        keeps = [k for k in (keep_h, keep_c) if k is not None]
+        nothing_cut = tf.reduce_all([tf.reduce_all(k) for k in keeps])
+        d_h, d_c2, dz = tf.cond(
+            nothing_cut,
+            lambda: loop(d_h, 2.0 * d_c),
+            lambda: loop(d_h, 2.0 * d_c, keep_h, keep_c),
+        )
+    flat = tf.reshape(dz, [-1, 4 * units])
+    previous_h = tf.concat([h[None], outputs], 0)[:-1]
+    stacked = tf.concat([previous_h, x, tf.ones_like(x[..., :1])], 2)
+    stacked = tf.reshape(stacked, [-1, units + kernel.shape[0] + 1])
+    d_weights = tf.matmul(stacked, flat, transpose_a=True) * scale
+    d_recurrent, d_kernel, d_bias = tf.split(d_weights, [units, kernel.shape[0], 1], 0)
+    d_x = tf.reshape(flat @ tf.transpose(kernel * scale), tf.shape(x))
+    return d_x, d_h, 0.5 * d_c2, d_kernel, d_recurrent, d_bias[0]
+
+
+def _reversed_loop(arrays, recurrent_t, steps, rows):
+    """`loop(d_h, d_2c, keep_h, keep_c) -> (d_h, d_2c, scaled dz [T, B, 4H])`."""
+    (gates, carries, squashed), d_outputs, mask = arrays
+    dtype = recurrent_t.dtype
+
+    def loop(d_h, d_c2, keep_h=None, keep_c=None):
+        def recurrent_product(t, dz):
+            if keep_h is None:
+                return dz @ recurrent_t
+            return tf.cond(keep_h[t], lambda: dz @ recurrent_t, lambda: tf.zeros_like(d_h))
+
+        def step(t, d_h, d_c2, dzs):
+            a, tanh_c, c = gates.read(t), squashed.read(t), carries.read(t)
+            i, f, g, o = tf.split(a, 4, 1)
+            d_h += d_outputs.read(t)
+            e2 = d_c2 + tf.raw_ops.TanhGrad(y=tanh_c, dy=d_h + d_h * o)
+            dz = tf.concat([e2 * g, e2 * c, e2 + e2 * i, d_h * tanh_c], 1)
+            dz = tf.raw_ops.TanhGrad(y=a, dy=dz)
+            new_d_c2 = 0.5 * (e2 + e2 * f)
+            if keep_c is not None:
+                new_d_c2 *= tf.cast(keep_c[t], dtype)
+            if mask is not None:
+                m = mask[t]
+                dz = tf.where(m, dz, tf.zeros_like(dz))
+                new_d_c2 = tf.where(m, new_d_c2, d_c2)
+            new_d_h = recurrent_product(t, dz)
+            if mask is not None:
+                new_d_h = tf.where(m, new_d_h, d_h)
+            return new_d_h, new_d_c2, dzs.write(t, dz)
+
+        dzs = tf.TensorArray(dtype, steps, element_shape=[rows, recurrent_t.shape[0]])
+        d_h, d_c2, dzs = time_loop(step, (d_h, d_c2, dzs), steps, reverse=True)
+        return d_h, d_c2, dzs.stack()
+
+    return loop
+
+
+def _gates(units, i, f, g, o, dtype):
+    """A row of 4H constants, one value a gate."""
+    return tf.constant(np.repeat([i, f, g, o], units), dtype)
+
+
+def _autodiff(inputs, h, c, kernel, recurrent_kernel, bias, mask, keep_h, keep_c):
+    """The equations as they stand, differentiable as often as TensorFlow can."""
+    x = tf.transpose(inputs, [1, 0, 2])
+    steps, units = static_or_dynamic(x, 0), recurrent_kernel.shape[0]
+    masks = None if mask is None else tf.transpose(mask)[..., None]
+    projected = tf.tensordot(x, kernel, 1) + bias
+    projected.set_shape([x.shape[0], x.shape[1], 4 * units])
+
+    def cut(value, keep, t):
+        if keep is None:
+            return value
+        return tf.where(keep[t], value, tf.stop_gradient(value))
+
+    def step(t, h, c, outputs):
+        z = projected[t] + cut(h, keep_h, t) @ recurrent_kernel
+        i, f, g, o = tf.split(z, 4, 1)
+        new_c = tf.sigmoid(f) * cut(c, keep_c, t) + tf.sigmoid(i) * tf.tanh(g)
+        new_h = tf.sigmoid(o) * tf.tanh(new_c)
+        if masks is not None:
+            new_h, new_c = tf.where(masks[t], new_h, h), tf.where(masks[t], new_c, c)
+        return new_h, new_c, outputs.write(t, new_h)
+
+    outputs = tf.TensorArray(x.dtype, steps, element_shape=[x.shape[1], units])
+    h, c, outputs = time_loop(step, (h, c, outputs), steps, unroll=1)
+    return tf.transpose(outputs.stack(), [1, 0, 2]), h, c
