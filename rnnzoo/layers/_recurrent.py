@@ -9,7 +9,7 @@ function of `rnnzoo.recurrences`. Masking, `initial_state`, `stateful`, `return_
 import tensorflow as tf
 
 from rnnzoo import _checks
-from rnnzoo.recurrences._loops import FORMS
+from rnnzoo.recurrences._loops import FORMS, static_or_dynamic, time_loop
 
 HALF_PRECISION = (tf.float16, tf.bfloat16)
 
@@ -17,14 +17,38 @@ HALF_PRECISION = (tf.float16, tf.bfloat16)
 class Recurrent:
     """Mixin, to stand before the Keras class; a subclass defines `recur`.
 
-    `recur(sequences, initial_state, mask, training) -> (outputs, states)` gets `sequences [B, T, F]`
-    in forward order of processing, `initial_state` as a list of `[B, ...]`, `mask [B, T]` bool or
-    None, all in float32 or float64, and returns `outputs [B, T, units]` (at masked steps: whatever
-    is carried) with the list of final states.
+    `recur(sequences, initial_state, mask, training) -> (outputs, states)` gets `sequences
+    [B, T, F]` in the order of processing, `initial_state` as a list of `[B, ...]`, `mask [B, T]`
+    bool or None, all in float32 or float64, and returns `outputs [B, T, units]` (at masked steps:
+    whatever is carried) with the list of final states.
     """
 
     def _set_form(self, form):
         self.form = _checks.choice("form", form, FORMS)
+
+    def _form_for(self, training):
+        """`"auto"` is the adjoint in training and the plain loop at inference.
+
+        The two have the same forward loop; the plain one saves nothing, and a SavedModel can hold
+        it, where it could not hold the adjoint.
+        """
+        if self.form != "auto":
+            return self.form
+        return "adjoint" if training else "autodiff"
+
+    @classmethod
+    def _check_arguments(cls, units, kwargs):
+        """Check what Keras would clamp or accept silently; the rest is Keras's to judge."""
+        _checks.integer("units", units)
+        for name in ("dropout", "recurrent_dropout"):
+            if name in kwargs:
+                _checks.probability(name, kwargs[name])
+        for name in ("return_sequences", "return_state", "go_backwards", "stateful", "use_bias"):
+            if name in kwargs:
+                _checks.boolean(name, kwargs[name])
+        if kwargs.get("seed") is not None:
+            _checks.integer("seed", kwargs["seed"], minimum=0)
+        cls._refuse_unroll(kwargs)
 
     @staticmethod
     def _refuse_unroll(kwargs):
@@ -40,9 +64,7 @@ class Recurrent:
 
     def call(self, sequences, initial_state=None, mask=None, training=False):
         self._check_call(sequences, initial_state, mask)
-        return super().call(
-            sequences, initial_state=initial_state, mask=mask, training=training
-        )
+        return super().call(sequences, initial_state=initial_state, mask=mask, training=training)
 
     def inner_loop(self, sequences, initial_state, mask, training=False):
         mask = tf.nest.flatten(mask)[0] if mask is not None else None
@@ -101,6 +123,38 @@ class Recurrent:
 
 def _compatible(received, expected):
     return all(r is None or e is None or r == e for r, e in zip(received, expected))
+
+
+def cell_loop(cell, sequences, states, mask=None, training=False, cut=None):
+    """Run any cell over `sequences [B, T, F]` step by step, differentiable by TensorFlow alone.
+
+    The slow road, for what no recurrence covers: other activations, recurrent dropout.
+    `cut(t, states)` may detach the states that enter step `t`; a masked step carries them whole.
+
+    Returns:
+        `(outputs [B, T, units], states)`.
+    """
+    sequences = tf.transpose(sequences, [1, 0, 2])
+    mask = None if mask is None else tf.transpose(mask)[..., None]
+    steps = static_or_dynamic(sequences, 0)
+    cast = cell.compute_dtype
+
+    def step(t, output, outputs, *states):
+        given = states if cut is None else cut(t, states)
+        given = [tf.cast(s, cast) for s in given]
+        new_output, new_states = cell(tf.cast(sequences[t], cast), given, training=training)
+        new_output = tf.cast(new_output, output.dtype)
+        new_states = [tf.cast(s, sequences.dtype) for s in tf.nest.flatten(new_states)]
+        if mask is not None:
+            new_output = tf.where(mask[t], new_output, output)
+            new_states = [tf.where(mask[t], new, old) for new, old in zip(new_states, states)]
+        return (new_output, outputs.write(t, new_output), *new_states)
+
+    size = cell.output_size
+    output = tf.zeros([static_or_dynamic(sequences, 1), size], sequences.dtype)
+    outputs = tf.TensorArray(sequences.dtype, steps, element_shape=[sequences.shape[1], size])
+    _, outputs, *states = time_loop(step, (output, outputs, *states), steps, unroll=1)
+    return tf.transpose(outputs.stack(), [1, 0, 2]), list(states)
 
 
 def full_precision(variable):

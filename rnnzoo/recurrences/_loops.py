@@ -23,8 +23,8 @@ def time_loop(step, state, steps, reverse=False, unroll=STEPS_PER_ITERATION):
     """Run ``state = step(t, *state)`` for every t in [0, steps), or from the last to the first.
 
     `unroll` steps share an iteration, because the cost of an iteration of `tf.while_loop` is of the
-    order of one step's arithmetic; the remainder runs one step at a time. With `unroll=1` the loop
-    can itself be differentiated, under XLA too.
+    order of one step's arithmetic; the remainder runs one step at a time. The loop can itself be
+    differentiated, under XLA too (which is what the bound on the iterations is for).
     """
     time_of = (lambda j: steps - 1 - j) if reverse else (lambda j: j)
 
@@ -39,7 +39,11 @@ def time_loop(step, state, steps, reverse=False, unroll=STEPS_PER_ITERATION):
     loop = (tf.constant(0), *state)
     if unroll > 1 and not (isinstance(steps, int) and steps < unroll):
         loop = tf.while_loop(
-            lambda j, *_: j <= steps - unroll, several, loop, parallel_iterations=1
+            lambda j, *_: j <= steps - unroll,
+            several,
+            loop,
+            parallel_iterations=1,
+            maximum_iterations=steps // unroll,
         )
     if unroll == 1 or not (isinstance(steps, int) and steps % unroll == 0):
         loop = tf.while_loop(
@@ -47,7 +51,7 @@ def time_loop(step, state, steps, reverse=False, unroll=STEPS_PER_ITERATION):
             single,
             loop,
             parallel_iterations=1,
-            maximum_iterations=steps if unroll == 1 else None,  # XLA wants it to differentiate
+            maximum_iterations=steps if unroll == 1 else unroll - 1,
         )
     return tuple(loop[1:])
 
@@ -61,6 +65,25 @@ def shard_count(batch):
         return 1
     cores = tf.config.threading.get_inter_op_parallelism_threads() or os.cpu_count() or 1
     return max(1, min(cores, MAX_SHARDS, MAX_SHARDS if batch is None else batch))
+
+
+def sharded(function, tensors, shards):
+    """`function(*parts)` for each part of the batch, in independent loops; outputs put together.
+
+    Args:
+        function: Takes `tensors` cut along their leading axis, returns a tuple of tensors that
+            have the batch as their leading axis.
+        tensors: Tensors with a leading batch axis, or None. The first is never None.
+        shards: Number of parts; None chooses (see `shard_count`).
+    """
+    shards = shard_count(tensors[0].shape[0]) if shards is None else shards
+    if shards == 1:
+        return function(*tensors)
+    parts = [function(*part) for part in shard_batch(tensors, shards)]
+    results = [tf.concat(values, 0) for values in zip(*parts)]
+    for result, part in zip(results, parts[0]):
+        result.set_shape([tensors[0].shape[0], *part.shape[1:]])
+    return tuple(results)
 
 
 def shard_batch(tensors, shards):
@@ -131,6 +154,8 @@ def _refuse(name, tensors):
     with tf.control_dependencies([tf.debugging.Assert(False, [message])]):
         # XLA drops assertions: then the derivative is not a number, never a wrong number.
         return [
-            tf.fill(tf.shape(t), tf.constant(float("nan"), t.dtype)) if t.dtype.is_floating else None
+            tf.fill(tf.shape(t), tf.constant(float("nan"), t.dtype))
+            if t.dtype.is_floating
+            else None
             for t in tensors
         ]

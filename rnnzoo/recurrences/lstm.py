@@ -16,8 +16,7 @@ import tensorflow as tf
 
 from rnnzoo.recurrences._loops import (
     FORMS,
-    shard_batch,
-    shard_count,
+    sharded,
     static_or_dynamic,
     time_loop,
     with_adjoint,
@@ -62,11 +61,8 @@ def lstm(
     inputs, initial_h, initial_c, kernel, recurrent_kernel, bias = tensors
     if form not in FORMS:
         raise ValueError(f"`form` must be one of {FORMS}. Received: form={form!r}")
-    if form == "autodiff":
-        return _autodiff(*tensors, mask, keep_h, keep_c)
-    if tf.executing_eagerly():
-        return _in_graph(*tensors, mask, keep_h, keep_c, shards)
-    return _sharded(*tensors, mask, keep_h, keep_c, shards)
+    run = _in_graph if tf.executing_eagerly() else _sharded
+    return run(form == "autodiff", *tensors, mask, keep_h, keep_c, shards)
 
 
 def _checked(inputs, initial_h, initial_c, kernel, recurrent_kernel, bias):
@@ -78,7 +74,10 @@ def _checked(inputs, initial_h, initial_c, kernel, recurrent_kernel, bias):
             f"Received: inputs of shape {inputs.shape} and dtype {dtype.name}"
         )
     recurrent_kernel = tf.convert_to_tensor(recurrent_kernel, dtype)
-    if recurrent_kernel.shape.rank != 2 or recurrent_kernel.shape[1] != 4 * recurrent_kernel.shape[0]:
+    if (
+        recurrent_kernel.shape.rank != 2
+        or recurrent_kernel.shape[1] != 4 * recurrent_kernel.shape[0]
+    ):
         raise ValueError(
             "`recurrent_kernel` must have the shape [units, 4 * units]. "
             f"Received: recurrent_kernel.shape={recurrent_kernel.shape}"
@@ -103,20 +102,16 @@ def _checked(inputs, initial_h, initial_c, kernel, recurrent_kernel, bias):
     return result
 
 
-def _sharded(inputs, h, c, kernel, recurrent_kernel, bias, mask, keep_h, keep_c, shards):
-    shards = shard_count(inputs.shape[0]) if shards is None else shards
-    weights = (kernel, recurrent_kernel, bias)
-    if shards == 1:
-        return _adjoint_lstm(inputs, h, c, *weights, mask, keep_h, keep_c)
-    parts = [
-        _adjoint_lstm(x, h, c, *weights, m, keep_h, keep_c)
-        for x, h, c, m in shard_batch([inputs, h, c, mask], shards)
-    ]
-    outputs, h, c = (tf.concat(values, 0) for values in zip(*parts))
-    outputs.set_shape([inputs.shape[0], inputs.shape[1], recurrent_kernel.shape[0]])
-    return outputs, h, c
+def _sharded(plain, inputs, h, c, kernel, recurrent_kernel, bias, mask, keep_h, keep_c, shards):
+    run = _plain_lstm if plain else _adjoint_lstm
+
+    def shard(inputs, h, c, mask):
+        return run(inputs, h, c, kernel, recurrent_kernel, bias, mask, keep_h, keep_c)
+
+    return sharded(shard, [inputs, h, c, mask], shards)
 
 
+# An eager call runs the loops in a graph, many times faster than operation by operation.
 _in_graph = tf.function(_sharded, autograph=False, reduce_retracing=True)
 
 
@@ -135,16 +130,20 @@ def _adjoint_lstm(inputs, h, c, kernel, recurrent_kernel, bias, mask, keep_h, ke
         return _forward(x, h, c, kernel, recurrent_kernel, bias, mask)
 
     def adjoint(arguments, outputs, saved, upstream):
-        x, h, c, kernel, recurrent_kernel, _, *rest = arguments
-        gradients = _adjoint(x, h, kernel, recurrent_kernel, outputs[0], saved, upstream, **options(rest))
+        x, h, _, kernel, recurrent_kernel, _, *rest = arguments
+        gradients = _adjoint(
+            x, h, kernel, recurrent_kernel, outputs[0], saved, upstream, **options(rest)
+        )
         return [*gradients, *([None] * len(rest))]
 
     arguments = [tf.transpose(inputs, [1, 0, 2]), h, c, kernel, recurrent_kernel, bias]
-    outputs, h, c = with_adjoint(forward, adjoint, [*arguments, *given.values()], "rnnzoo.recurrences.lstm")
+    outputs, h, c = with_adjoint(
+        forward, adjoint, [*arguments, *given.values()], "rnnzoo.recurrences.lstm"
+    )
     return tf.transpose(outputs, [1, 0, 2]), h, c
 
 
-def _forward(x, h, c, kernel, recurrent_kernel, bias, mask):
+def _forward(x, h, c, kernel, recurrent_kernel, bias, mask, keep_h=None, keep_c=None, save=True):
     steps, rows, units = static_or_dynamic(x, 0), static_or_dynamic(x, 1), recurrent_kernel.shape[0]
     weights = tf.concat([recurrent_kernel * 0.5, kernel, bias[None]], 0)
     weights *= _gates(units, 0.5, 0.5, 1.0, 0.5, x.dtype)
@@ -155,30 +154,31 @@ def _forward(x, h, c, kernel, recurrent_kernel, bias, mask):
     def array(size):
         return tf.TensorArray(x.dtype, steps, element_shape=[x.shape[1], size])
 
-    def step(t, h2, c, outputs, gates, carries, squashed):
-        a = tf.tanh(tf.concat([h2, x1.read(t)], 1) @ weights)
+    def step(t, h2, c, outputs, *saved):
+        entering_c = _cut(c, keep_c, t)
+        a = tf.tanh(tf.concat([_cut(h2, keep_h, t), x1.read(t)], 1) @ weights)
         i, f, g, o = tf.split(a, 4, 1)
-        new_c = 0.5 * tf.add_n([c, f * c, g, i * g])
+        new_c = 0.5 * tf.add_n([entering_c, f * entering_c, g, i * g])
         tanh_c = tf.tanh(new_c)
         new_h2 = tanh_c + o * tanh_c
         if masks is not None:
             m = masks.read(t)
             new_h2, new_c = tf.where(m, new_h2, h2), tf.where(m, new_c, c)
-        return (
-            new_h2,
-            new_c,
-            outputs.write(t, new_h2),
-            gates.write(t, a),
-            carries.write(t, c),
-            squashed.write(t, tanh_c),
-        )
+        saved = [array.write(t, value) for array, value in zip(saved, (a, c, tanh_c))]
+        return (new_h2, new_c, outputs.write(t, new_h2), *saved)
 
-    state = (2.0 * h, c, array(units), array(4 * units), array(units), array(units))
-    h2, c, outputs, *saved = time_loop(step, state, steps)
+    saved = (array(4 * units), array(units), array(units)) if save else ()
+    h2, c, outputs, *saved = time_loop(step, (2.0 * h, c, array(units), *saved), steps)
     return (0.5 * outputs.stack(), 0.5 * h2, c), saved
 
 
-def _adjoint(x, h, kernel, recurrent_kernel, outputs, saved, upstream, mask=None, keep_h=None, keep_c=None):
+def _cut(value, keep, t):
+    return value if keep is None else tf.where(keep[t], value, tf.stop_gradient(value))
+
+
+def _adjoint(
+    x, h, kernel, recurrent_kernel, outputs, saved, upstream, mask=None, keep_h=None, keep_c=None
+):
     """The reversed loop computes only the pre-activation gradients; the products come after it."""
     d_outputs, d_h, d_c = upstream
     steps, units = static_or_dynamic(x, 0), recurrent_kernel.shape[0]
@@ -248,28 +248,10 @@ def _gates(units, i, f, g, o, dtype):
     return tf.constant(np.repeat([i, f, g, o], units), dtype)
 
 
-def _autodiff(inputs, h, c, kernel, recurrent_kernel, bias, mask, keep_h, keep_c):
-    """The equations as they stand, differentiable as often as TensorFlow can."""
+def _plain_lstm(inputs, h, c, kernel, recurrent_kernel, bias, mask, keep_h, keep_c):
+    """The same loop with nothing saved, differentiable as often as TensorFlow can."""
     x = tf.transpose(inputs, [1, 0, 2])
-    steps, units = static_or_dynamic(x, 0), recurrent_kernel.shape[0]
-    masks = None if mask is None else tf.transpose(mask)[..., None]
-    projected = tf.tensordot(x, kernel, 1) + bias
-    projected.set_shape([x.shape[0], x.shape[1], 4 * units])
-
-    def cut(value, keep, t):
-        if keep is None:
-            return value
-        return tf.where(keep[t], value, tf.stop_gradient(value))
-
-    def step(t, h, c, outputs):
-        z = projected[t] + cut(h, keep_h, t) @ recurrent_kernel
-        i, f, g, o = tf.split(z, 4, 1)
-        new_c = tf.sigmoid(f) * cut(c, keep_c, t) + tf.sigmoid(i) * tf.tanh(g)
-        new_h = tf.sigmoid(o) * tf.tanh(new_c)
-        if masks is not None:
-            new_h, new_c = tf.where(masks[t], new_h, h), tf.where(masks[t], new_c, c)
-        return new_h, new_c, outputs.write(t, new_h)
-
-    outputs = tf.TensorArray(x.dtype, steps, element_shape=[x.shape[1], units])
-    h, c, outputs = time_loop(step, (h, c, outputs), steps, unroll=1)
-    return tf.transpose(outputs.stack(), [1, 0, 2]), h, c
+    mask = None if mask is None else tf.transpose(mask)[..., None]
+    weights = (kernel, recurrent_kernel, bias)
+    (outputs, h, c), _ = _forward(x, h, c, *weights, mask, keep_h, keep_c, save=False)
+    return tf.transpose(outputs, [1, 0, 2]), h, c
