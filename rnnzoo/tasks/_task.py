@@ -1,0 +1,214 @@
+"""What every task is: seeded batches whose order can be resumed, a loss, metrics and a head."""
+
+import inspect
+import math
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from rnnzoo import _checks
+from rnnzoo.tasks import _model
+
+SPLITS = ("train", "validation", "test")
+
+
+class Task:
+    """Data and everything that is needed to train and score a recurrent model on it.
+
+    The order of the training batches is a function of the seed and of `epoch` alone:
+
+        order = shuffle(0 ... train_size - 1; seed, epoch)
+
+    Each full pass over `train` raises `epoch` by one when its last batch is handed out, and a pass
+    that is left early (Keras looks at one batch before it trains) does not count. Setting `epoch`
+    to e therefore gives, from the next pass on, the order that an uninterrupted run has there.
+    `model.fit(task.train, shuffle=False)` keeps Keras from warning that it does not shuffle.
+
+    A subclass defines `name`, `input_shape`, `output_shape`, `loss`, `metrics`, `baseline`, the
+    sizes of its splits, `_load` and `_decode`. The data of a split are made or read at first use
+    and held once, in a compact form; batches are gathered and decoded whole.
+
+    Args:
+        batch_size: sequences in a batch, at least 1 (default 100). A split whose size is no
+            multiple of it ends in a smaller batch; nothing is dropped.
+        seed: an integer of at least 0 (default 0), for synthetic data and for the order.
+
+    Attributes:
+        name, input_shape, output_shape: without the batch; time first.
+        loss: a new Keras loss at each reading.
+        metrics: a list of new Keras metrics at each reading.
+        baseline: what a model scores that has no memory, by names as in `model.evaluate`.
+        optimum: the best possible score, where it is known; else an empty dict.
+        monitor, monitor_mode: what `fit` reports of the score that chooses the best epoch.
+        default_layer, default_units: what the published results use.
+        train, validation, test: `tf.data.Dataset` of `(x [B, ...], y [B, ...])`.
+        epoch: the shuffle position; may be set.
+    """
+
+    name = ""
+    monitor = "val_loss"
+    monitor_mode = "min"
+    default_layer = "hdetach_lstm"
+    default_units = 128
+    per_step = False
+    outputs = "outputs"
+    optimum = {}
+
+    def __init__(self, batch_size, seed):
+        self.batch_size = _checks.integer("batch_size", batch_size)
+        self.seed = _checks.integer("seed", seed, minimum=0)
+        self._held = {}
+        with tf.init_scope(), tf.device("CPU:0"):
+            self._epoch = tf.Variable(0, dtype=tf.int64, trainable=False, name="epoch")
+
+    @property
+    def epoch(self):
+        """The number of full passes over `train`, which is also the next pass's order."""
+        return int(self._epoch.numpy())
+
+    @epoch.setter
+    def epoch(self, value):
+        self._epoch.assign(_checks.integer("epoch", value, minimum=0))
+
+    @property
+    def train(self):
+        """The training batches, in a new order at each full pass."""
+        parts, batches = self._parts("train"), self._batches("train")
+        seed = np.random.SeedSequence(self.seed).generate_state(1, np.uint64).astype(np.int64)[0]
+        size = self.size("train")
+
+        def one_pass(_):
+            epoch = self._epoch.read_value()
+            order = tf.random.experimental.stateless_shuffle(
+                tf.range(size), seed=tf.stack([tf.constant(seed), epoch])
+            )
+
+            def gather(batch):
+                rows = order[batch * self.batch_size : (batch + 1) * self.batch_size]
+                return batch, epoch, self._decode(*(tf.gather(part, rows) for part in parts))
+
+            return tf.data.Dataset.range(batches).map(gather, tf.data.AUTOTUNE, True)
+
+        def hand_out(batch, epoch, pair):
+            # This stands after the prefetching, where batches leave in step with the training, so
+            # that a pass which is left early is never counted.
+            passed = tf.cond(
+                tf.equal(batch, batches - 1),
+                lambda: self._epoch.assign(epoch + 1, read_value=True),
+                lambda: epoch,
+            )
+            with tf.control_dependencies([passed]):
+                return tf.nest.map_structure(tf.identity, pair)
+
+        passes = tf.data.Dataset.range(1).flat_map(one_pass).prefetch(tf.data.AUTOTUNE)
+        return self._finish(passes.map(hand_out), batches)
+
+    @property
+    def validation(self):
+        """The validation batches, always in the same order."""
+        return self._in_order("validation")
+
+    @property
+    def test(self):
+        """The test batches, always in the same order."""
+        return self._in_order("test")
+
+    def arrays(self, split):
+        """A whole split as NumPy arrays `(x, y)`, in its stored order.
+
+        Args:
+            split: "train", "validation" or "test".
+        """
+        parts = self._parts(_checks.choice("split", split, SPLITS))
+        with tf.device("CPU:0"):
+            x, y = self._decode(*parts)
+        return x.numpy(), y.numpy()
+
+    def size(self, split):
+        """The number of sequences of a split."""
+        return getattr(self, f"{_checks.choice('split', split, SPLITS)}_size")
+
+    def optimizer(self):
+        """The published optimizer: Adam at 1e-3, the gradient's global norm clipped to 1."""
+        return keras.optimizers.Adam(1e-3, global_clipnorm=1.0)
+
+    def build_model(self, layer):
+        """A Functional model: the recurrent layer, or a stack of them, and the task's head.
+
+        The layer given is the one in the model. Its `return_sequences` is set to what the task
+        (and its place in the stack) needs, unless it has been built with another setting. The
+        input has the shape `[None, F]`, so that other lengths work too. The head is a Dense layer
+        with logits (or the number itself), weights and bias uniform in +-1/sqrt(width) as in the
+        published code, in float32 under mixed precision.
+
+        Args:
+            layer: a Keras recurrent layer, one of ours, a `Bidirectional` or `TruncatedWrapper`
+                around one, or a list of these to stack.
+
+        Raises:
+            TypeError: where it is not a recurrent layer.
+            ValueError: for an empty list, for a layer with `return_state=True` or
+                `merge_mode=None`, and for one built with another `return_sequences`.
+        """
+        return _model.build(
+            layer,
+            features=self.input_shape[-1],
+            width=self.output_shape[-1],
+            per_step=self.per_step,
+            head=self.outputs,
+            name=self.name,
+        )
+
+    def get_config(self):
+        """The name and every option: `tasks.get(**task.get_config())` is the same task."""
+        options = inspect.signature(type(self).__init__).parameters
+        return {"name": self.name, **{o: getattr(self, o) for o in options if o != "self"}}
+
+    def __repr__(self):
+        options = ", ".join(f"{key}={value!r}" for key, value in self.get_config().items())
+        return f"rnnzoo.tasks.get({options})"
+
+    def _load(self, split):
+        """The split in compact form: a tuple of arrays with one row a sequence."""
+        raise TypeError(f"{type(self).__name__} is abstract: it defines no `_load`.")
+
+    def _decode(self, *parts):
+        """Rows of the compact form as `(x, y)`, in TensorFlow operations on whole batches."""
+        raise TypeError(f"{type(self).__name__} is abstract: it defines no `_decode`.")
+
+    def _generator(self, split):
+        """A random generator of the split's own: the streams of two splits never meet."""
+        return np.random.default_rng(
+            np.random.SeedSequence(self.seed, spawn_key=(SPLITS.index(split),))
+        )
+
+    def _parts(self, split):
+        if split not in self._held:
+            arrays = self._load(split)
+            with tf.init_scope(), tf.device("CPU:0"):
+                self._held[split] = tuple(tf.constant(array) for array in arrays)
+        return self._held[split]
+
+    def _batches(self, split):
+        return math.ceil(self.size(split) / self.batch_size)
+
+    def _in_order(self, split):
+        parts, batches = self._parts(split), self._batches(split)
+
+        def take(batch):
+            rows = slice(batch * self.batch_size, (batch + 1) * self.batch_size)
+            return self._decode(*(part[rows] for part in parts))
+
+        dataset = tf.data.Dataset.range(batches).map(take, tf.data.AUTOTUNE, True)
+        return self._finish(dataset.prefetch(tf.data.AUTOTUNE), batches)
+
+    @staticmethod
+    def _finish(dataset, batches):
+        options = tf.data.Options()
+        options.experimental_optimization.inject_prefetch = False
+        options.experimental_distribute.auto_shard_policy = (
+            tf.data.experimental.AutoShardPolicy.DATA
+        )
+        dataset = dataset.apply(tf.data.experimental.assert_cardinality(batches))
+        return dataset.with_options(options)
