@@ -1,0 +1,267 @@
+"""StableLSTM: an LSTM whose step is a contraction in the sup-norm."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from rnnzoo import _checks
+from rnnzoo.layers._gate_budgets import gate_budgets
+from rnnzoo.layers._recurrent import Recurrent, cell_loop, full_precision
+from rnnzoo.layers._stable import ProjectedFromBuild, cell_arguments, refuse, stored_weights
+from rnnzoo.layers.constraints import (
+    EPSILON,
+    ColumnL1,
+    UpperBound,
+    rounded_down,
+)
+from rnnzoo.recurrences.lstm import lstm
+
+_WHY = "the contraction is held by constraints of its own"
+_REFUSED = {
+    "kernel_constraint": (_WHY, (None,)),
+    "recurrent_constraint": (_WHY, (None,)),
+    "bias_constraint": (_WHY, (None,)),
+    "unit_forget_bias": ("a forget bias of 1 breaks the bound on the forget gate", (None, False)),
+}
+
+
+@keras.saving.register_keras_serializable(package="rnnzoo")
+class StableLSTMCell(ProjectedFromBuild, keras.layers.LSTMCell):
+    """One step of `StableLSTM`: clips its input, then `keras.layers.LSTMCell`.
+
+    Args:
+        units, contraction, forget_bound, input_bound: As in `StableLSTM`.
+        **kwargs: Every other argument of `keras.layers.LSTMCell` that `StableLSTM` takes.
+    """
+
+    def __init__(self, units, contraction=0.95, forget_bound=0.64, input_bound=1.0, **kwargs):
+        Recurrent._check_arguments(units, kwargs)
+        budgets = gate_budgets(contraction, forget_bound, input_bound)
+        for name, (why, allowed) in _REFUSED.items():
+            refuse(kwargs, name, why, allowed)
+        super().__init__(
+            units,
+            unit_forget_bias=False,
+            kernel_constraint=ColumnL1(budgets["input"]),
+            recurrent_constraint=ColumnL1(budgets["recurrent"]),
+            bias_constraint=UpperBound(budgets["bias"]),
+            **kwargs,
+        )
+        for name, expected in (("activation", "tanh"), ("recurrent_activation", "sigmoid")):
+            if getattr(self, name) is not keras.activations.get(expected):
+                raise ValueError(
+                    f"`{name}` must be {expected!r}: the bound is derived for it. "
+                    f"Received: {name}={kwargs[name]!r}"
+                )
+        self.contraction = float(contraction)
+        self.forget_bound = float(forget_bound)
+        self.input_bound = float(input_bound)
+
+    def clip(self, inputs):
+        """Inputs as the gates see them; a clipped entry gets no gradient."""
+        bound = tf.constant(rounded_down(self.input_bound, inputs.dtype))
+        return tf.clip_by_value(inputs, -bound, bound)
+
+    def call(self, inputs, states, training=False):
+        h, c = states
+        # Under mixed precision the gates are float32, as the weights are.
+        states = [h, tf.cast(c, self.variable_dtype)]
+        _, states = super().call(self.clip(inputs), states, training=training)
+        states = [tf.cast(s, self.compute_dtype) for s in states]
+        return states[0], states
+
+    def get_config(self):
+        config = super().get_config()
+        for name in _REFUSED:
+            del config[name]
+        names = ("contraction", "forget_bound", "input_bound", "implementation")
+        return {**config, **{name: getattr(self, name) for name in names}}
+
+
+@keras.saving.register_keras_serializable(package="rnnzoo")
+class StableLSTM(Recurrent, keras.layers.LSTM):
+    r"""An LSTM whose weights are kept so small that every step contracts (h, c) in the sup-norm.
+
+    $$i, f, o = \sigma(\bar x_t W_{ifo} + h_{t-1} U_{ifo} + b_{ifo}),\quad
+      g = \tanh(\bar x_t W_g + h_{t-1} U_g + b_g)$$
+    $$c_t = f \odot c_{t-1} + i \odot g,\qquad h_t = o \odot \tanh(c_t)$$
+
+    with $\bar x$ the input clipped to $[-B_x, B_x]$, $B_x$ = `input_bound`: **inputs beyond the
+    bound are clipped**, and get no gradient there; scale the data to it. Dropout acts after the
+    clipping, so in training it lets inputs pass the bound by its factor; the bounds below are
+    those of inference.
+
+    **Derivation.** Let $F$ = `forget_bound`, $\lambda$ = `contraction`, $\|\cdot\|$ the sup-norm,
+    $u_i, u_f, u_g, u_o$ the largest l1 norms of the columns of each gate's recurrent weights
+    (columns, because Keras multiplies `h @ kernel`), so that $h U_f$ moves by at most
+    $u_f \|\Delta h\|$.
+
+    *The forget gate.* For $|h| \le 1$ its pre-activation is at most $u_f + w_f B_x + \max b_f$,
+    with $w_f$ the largest l1 norm of its input columns. Of $\operatorname{logit} F$ the three get
+    0.2, 0.4 and 0.4, hence $f \le F$. The bias is bounded above only: a gate
+    that forgets more breaks nothing.
+
+    *The set* $|h| \le 1$, $|c| \le C = 1/(1-F)$ is invariant: $|c_t| \le F C + 1 = C$,
+    $|h_t| < 1$. It is convex, so the largest row sum of the step's Jacobian bounds its gain.
+
+    *A lemma.* For $i, g \in [0, 1]$: $\;i(1-i)g\,a + i(1-g^2)\,b \le \max(a/4, b)$. With
+    $m = \max(a/4, b)$ it is at most $m\,i\,[4(1-i)g + 1 - g^2]$; the bracket is largest at
+    $g = \min(1, 2(1-i))$, giving $i(1+4(1-i)^2) = 1 - (1-i)(2i-1)^2 \le 1$ for $i \ge 1/2$ and
+    $4i(1-i) \le 1$ below.
+
+    *The cell.* The row of $c_t$ sums to at most
+    $f + C f(1-f)\,u_f + i(1-i)|g|\,u_i + i(1-g^2)\,u_g$, by the lemma at most
+    $G = \sup_{f \le F} f\,(1 + C(1-f)u_f) + \max(u_i/4, u_g)$, and the supremum is at $f = F$, with
+    the value $F(1 + u_f)$, where $u_f \le (1-F)/(2F-1)$.
+
+    *The output.* The row of $h_t$ sums to at most $o(1-o)|\tanh c_t|\,u_o + o(1-\tanh^2 c_t)\,G
+    \le \max(u_o/4, G)$, by the lemma again.
+
+    So the gain is at most $\max(G, u_o/4)$, and at most $\lambda$ with the budgets
+    $u_f \le \min(0.2\operatorname{logit}F,\ (\lambda-F)/4F)$, $r = \lambda - F(1 + u_f)$,
+    $u_g \le r$, $u_i \le 4r$, $u_o \le 4\lambda$. The conditions of the paper,
+    $u_i, u_o < 1-F$, $u_g \le (1-F)/4$, $u_f < (1-F)^2$, bound the same terms one by one; the
+    lemma leaves the gates more room at the same gain. Biases and input weights of the other gates
+    are free.
+
+    Each column is projected onto its l1 ball, each forget bias onto its interval, from `build` on
+    and after every optimizer step. Weights loaded or set by hand are taken as they are, and
+    `contraction()` says what they give.
+
+    Args:
+        units: Positive integer, the size `H` of h and c.
+        contraction: The bound $\lambda$, in (`forget_bound`, 1).
+        forget_bound: The bound $F$ on the forget gate, in (0.5, `contraction`).
+        input_bound: The bound $B_x$ on the size of each input feature, positive.
+        form: `"auto"`, `"adjoint"` or `"autodiff"` (see `rnnzoo.recurrences`); take `"autodiff"`
+            for second derivatives. With `recurrent_dropout`, or dropout with `implementation=1`,
+            training runs step by step through the cell.
+        **kwargs: Every other argument of `keras.layers.LSTM`. Refused: `kernel_constraint`,
+            `recurrent_constraint`, `bias_constraint`, `unit_forget_bias=True`, activations other
+            than tanh and sigmoid, `unroll=True`, `use_cudnn=True`.
+
+    Inputs `[B, T, F]`; outputs `[B, H]`, or `[B, T, H]` with `return_sequences`, in the layer's
+    compute dtype; under mixed precision the state arithmetic is float32 on the stored weights.
+    States `[h, c]`, each `[B, H]`. Weights are those of `keras.layers.LSTM`, in the same order.
+    Masks, `initial_state`, `stateful` and `go_backwards` are Keras's own; a masked step carries the
+    state and contracts nothing. An `initial_state` outside the set voids the bound.
+
+    `fit` does not compile the layer with XLA (`supports_jit` is False): XLA drops the check that
+    stops training when a weight is not finite. The call itself works under `jit_compile=True`.
+
+    Raises:
+        ValueError, TypeError: For an argument out of its range or of the wrong type, and for a
+            share of the budget that would be empty. `InvalidArgumentError` from an optimizer step
+            that leaves the weights not finite.
+
+    Source: Miller & Hardt, *Stable Recurrent Models* (ICLR 2019), section 2 and its conditions on
+    the LSTM; the one-step bound is derived here.
+
+    Example:
+
+    >>> import numpy as np
+    >>> layer = StableLSTM(4, contraction=0.9)
+    >>> layer(np.ones([2, 3, 5], "float32")).shape
+    TensorShape([2, 4])
+    >>> layer.contraction() <= 0.9
+    True
+    """
+
+    def __init__(
+        self, units, contraction=0.95, forget_bound=0.64, input_bound=1.0, form="auto", **kwargs
+    ):
+        own = (*_REFUSED, "activation", "recurrent_activation", "implementation")
+        for_cell = cell_arguments(kwargs, own)
+        self._check_arguments(units, kwargs)
+        refuse(kwargs, "use_cudnn", "cuDNN does not clip the inputs", (None, False, "auto"))
+        bounds = (contraction, forget_bound, input_bound)
+        cell = StableLSTMCell(units, *bounds, name="lstm_cell", **for_cell)
+        # Past LSTM's constructor, which makes a cell of its own.
+        keras.layers.RNN.__init__(self, cell, **kwargs)
+        self.input_spec = keras.layers.InputSpec(ndim=3)
+        self.use_cudnn = False
+        self.supports_jit = False
+        self._set_form(form)
+
+    @property
+    def forget_bound(self):
+        """The bound on the forget gate that the constraints hold."""
+        return self.cell.forget_bound
+
+    @property
+    def input_bound(self):
+        """The size at which inputs are clipped."""
+        return self.cell.input_bound
+
+    def recur(self, sequences, initial_state, mask, training):
+        cell = self.cell
+        if training and (cell.recurrent_dropout or (cell.dropout and cell.implementation == 1)):
+            return cell_loop(cell, sequences, initial_state, mask, training)
+        sequences = cell.clip(sequences)
+        if training and cell.dropout:
+            dropped = cell.get_dropout_mask(sequences[:, 0])
+            sequences *= tf.cast(dropped, sequences.dtype)[:, None]
+        outputs, h, c = lstm(
+            sequences,
+            *initial_state,
+            full_precision(cell.kernel),
+            full_precision(cell.recurrent_kernel),
+            None if cell.bias is None else full_precision(cell.bias),
+            mask=mask,
+            form=self._form_for(training),
+        )
+        return outputs, [h, c]
+
+    def contraction(self, input_bound=None):
+        r"""An upper bound of the gain of one unmasked step, from the weights present, in float64.
+
+        $\|\phi(s, x) - \phi(s', x)\|_\infty \le \lambda \|s - s'\|_\infty$ for $s = (h, c)$ in the
+        set $|h| \le 1$, $|c| \le$ `carry_bound()`. Weights set by hand may give 1 or more.
+
+        Args:
+            input_bound: None or a positive number: a bound on the inputs that is tighter than the
+                layer's own. A larger one changes nothing, as inputs are clipped.
+
+        Raises:
+            ValueError: Before the layer is built, or for weights that are not finite.
+        """
+        (u_i, u_f, u_g, u_o), forget = self._measured(input_bound)
+        carry = self.carry_bound()
+        if np.isinf(carry):
+            return float("inf")
+        gain = carry * u_f
+        # The supremum over f <= F of the concave f (1 + gain (1 - f)).
+        peak = np.divide(1.0 + gain, 2.0 * gain, out=np.full_like(gain, np.inf), where=gain > 0)
+        f = np.minimum(forget, peak)
+        cell = f * (1.0 + gain * (1.0 - f)) + np.maximum(u_i / 4.0, u_g)
+        return float(np.max(np.maximum(cell, u_o / 4.0)) * (1.0 + 16.0 * EPSILON))
+
+    def carry_bound(self):
+        r"""The bound on |c| of the set on which `contraction()` holds, $1/(1-f_\infty)$.
+
+        Here $f_\infty$ is `forget_bound`, or what the weights present allow if that is more.
+        """
+        _, forget = self._measured(None)
+        room = 1.0 - max(float(np.max(forget)), self.forget_bound)
+        return 1.0 / room if room > 0.0 else float("inf")
+
+    def _measured(self, input_bound):
+        """Column sums of the recurrent weights by gate `[4, H]`, and each forget gate's bound."""
+        if input_bound is not None:
+            input_bound = _checks.real("input_bound", input_bound, 0.0, low_open=True)
+        bound = min(input_bound or np.inf, self.input_bound)
+        names = ("kernel", "recurrent_kernel", *(["bias"] if self.use_bias else []))
+        kernel, recurrent, *bias = stored_weights(self, self.cell, *names)
+        rounding = 1.0 + 2.0 * sum(kernel.shape) * EPSILON
+        recurrent = np.abs(recurrent).sum(0).reshape(4, -1) * rounding
+        inputs = np.abs(kernel).sum(0).reshape(4, -1)[1] * rounding
+        logit = recurrent[1] + inputs * bound + (bias[0].reshape(4, -1)[1] if bias else 0.0)
+        return recurrent, 0.5 * (1.0 + np.tanh(0.5 * logit))
+
+    def get_config(self):
+        config = super().get_config()
+        for name in (*_REFUSED, "use_cudnn"):
+            config.pop(name, None)
+        names = ("contraction", "forget_bound", "input_bound", "implementation")
+        cell = {name: getattr(self.cell, name) for name in names}
+        return {**config, **cell, "form": self.form}

@@ -1,0 +1,261 @@
+"""The simple (Elman) recurrence.
+
+    a_t = x_t W + h_{t-1} U + b        h_t = rho(a_t)
+
+The input products of all steps are one product before the loop; the adjoint's loop computes only
+the gradients of a_t, and every weight gradient is one product after it. The slopes rho'(a_t) are
+computed for all steps at once before that loop, from the outputs where the activation allows it.
+"""
+
+import keras
+import tensorflow as tf
+
+from rnnzoo import _checks
+from rnnzoo.recurrences._loops import (
+    FORMS,
+    sharded,
+    static_or_dynamic,
+    time_loop,
+    with_adjoint,
+)
+
+_act = keras.activations
+
+# rho'(a) written in y = rho(a): the pre-activations need not be saved.
+SLOPE_FROM_OUTPUT = {
+    _act.tanh: lambda y: 1.0 - tf.square(y),
+    _act.linear: tf.ones_like,
+    _act.relu: lambda y: tf.cast(y > 0.0, y.dtype),
+    _act.sigmoid: lambda y: y * (1.0 - y),
+}
+
+# Activations that act on each unit alone: one differentiation of all steps gives the slopes.
+ELEMENTWISE = frozenset(
+    {
+        _act.celu,
+        _act.elu,
+        _act.exponential,
+        _act.gelu,
+        _act.hard_sigmoid,
+        _act.hard_silu,
+        _act.hard_tanh,
+        _act.leaky_relu,
+        _act.log_sigmoid,
+        _act.mish,
+        _act.relu6,
+        _act.selu,
+        _act.silu,
+        _act.soft_shrink,
+        _act.softplus,
+        _act.softsign,
+        _act.sparse_plus,
+        _act.sparse_sigmoid,
+        _act.squareplus,
+        _act.tanh_shrink,
+    }
+)
+
+
+def simple_rnn(
+    inputs,
+    initial_state,
+    kernel,
+    recurrent_kernel,
+    bias=None,
+    *,
+    activation="tanh",
+    mask=None,
+    form="auto",
+    shards=None,
+):
+    """Run a simple RNN over a batch of sequences.
+
+    Args:
+        inputs: `[B, T, F]`, float32 or float64; every other tensor has the same dtype.
+        initial_state: `[B, H]`.
+        kernel: `[F, H]`. recurrent_kernel: `[H, H]`. bias: `[H]`, or None for zeros.
+        activation: A Keras activation, its name, or any differentiable function of `[B, H]`.
+        mask: `[B, T]` bool or None; where False, the state is carried over the step.
+        form: `"adjoint"`, `"autodiff"` or `"auto"`: the adjoint where the activation is known to
+            act on each unit alone, and the plain differentiable loop for any other.
+        shards: Number of independent loops over parts of the batch; None chooses.
+
+    Returns:
+        `(outputs [B, T, H], state [B, H])`: outputs at masked steps repeat the carried state.
+
+    Raises:
+        ValueError: For shapes, dtypes or a form that do not fit.
+        SecondDerivativeError: When the adjoint form is differentiated twice.
+
+    Example:
+
+    >>> import tensorflow as tf
+    >>> from rnnzoo.recurrences.simple_rnn import simple_rnn
+    >>> x, h = tf.ones([1, 3, 1]), tf.zeros([1, 1])
+    >>> outputs, state = simple_rnn(x, h, tf.ones([1, 1]), 0.5 * tf.ones([1, 1]),
+    ...                             activation="linear")
+    >>> outputs[0, :, 0].numpy().tolist(), state.numpy().tolist()
+    ([1.0, 1.5, 1.75], [[1.75]])
+    """
+    tensors = _checked(inputs, initial_state, kernel, recurrent_kernel, bias)
+    mask = _checked_mask(mask, tensors[0])
+    activation = keras.activations.get(activation)
+    known = activation in SLOPE_FROM_OUTPUT or activation in ELEMENTWISE
+    _checks.choice("form", form, FORMS)
+    if form == "adjoint" and not known:
+        raise ValueError(
+            '`form` must be "autodiff" or "auto" for an activation that is not known to act on '
+            f"each unit alone. Received: form='adjoint', activation={activation!r}"
+        )
+    if form == "autodiff" or not known:
+        return _run(*tensors, mask, activation, _autodiff_rnn)
+    if shards is None and tf.executing_eagerly():
+        shards = 1  # eager loops run one after the other
+    shards = _checks.optional_integer("shards", shards)
+    return _run(*tensors, mask, activation, _adjoint_rnn, shards)
+
+
+def _checked(inputs, initial_state, kernel, recurrent_kernel, bias):
+    inputs = tf.convert_to_tensor(inputs)
+    dtype = inputs.dtype
+    if dtype not in (tf.float32, tf.float64) or inputs.shape.rank != 3:
+        raise ValueError(
+            "`inputs` must be a float32 or float64 tensor of shape [batch, time, features]. "
+            f"Received: inputs of shape {inputs.shape} and dtype {dtype.name}"
+        )
+    recurrent_kernel = tf.convert_to_tensor(recurrent_kernel)
+    shape = recurrent_kernel.shape
+    if shape.rank != 2 or shape[0] != shape[1]:
+        raise ValueError(
+            "`recurrent_kernel` must have the shape [units, units]. "
+            f"Received: recurrent_kernel.shape={shape}"
+        )
+    units = shape[0]
+    bias = tf.zeros([units], dtype) if bias is None else bias
+    result = [inputs]
+    for name, value, shape in (
+        ("initial_state", initial_state, [inputs.shape[0], units]),
+        ("kernel", kernel, [inputs.shape[2], units]),
+        ("recurrent_kernel", recurrent_kernel, [units, units]),
+        ("bias", bias, [units]),
+    ):
+        value = tf.convert_to_tensor(value)
+        if value.dtype != dtype:
+            raise ValueError(
+                f"`{name}` must have the dtype of `inputs`, {dtype.name}. "
+                f"Received: {name}.dtype={value.dtype.name}"
+            )
+        if not value.shape.is_compatible_with(shape):
+            raise ValueError(
+                f"`{name}` must have the shape {shape}. Received: {name}.shape={value.shape}"
+            )
+        result.append(value)
+    return result
+
+
+def _checked_mask(mask, inputs):
+    if mask is None:
+        return None
+    mask = tf.convert_to_tensor(mask)
+    if mask.dtype != tf.bool or not mask.shape.is_compatible_with(inputs.shape[:2]):
+        raise ValueError(
+            f"`mask` must be a bool tensor of shape {inputs.shape[:2]}, [batch, time]. "
+            f"Received: mask of shape {mask.shape} and dtype {mask.dtype.name}"
+        )
+    return mask
+
+
+def _run(inputs, state, kernel, recurrent_kernel, bias, mask, activation, loop, shards=1):
+    """Project every step's input in one product, then run `loop` on each part of the batch."""
+    units, features = recurrent_kernel.shape[0], kernel.shape[0]
+    batch, steps = static_or_dynamic(inputs, 0), static_or_dynamic(inputs, 1)
+    projected = tf.reshape(inputs, [-1, features]) @ kernel + bias
+    projected = tf.reshape(projected, [batch, steps, units])
+    outputs, state = sharded(
+        lambda p, h, m: loop(p, h, recurrent_kernel, m, activation),
+        [projected, state, mask],
+        shards,
+    )
+    outputs.set_shape([inputs.shape[0], inputs.shape[1], units])
+    return outputs, state
+
+
+def _forward(projected, state, recurrent_kernel, mask, activation, unroll=None):
+    """`projected [T, B, H]`, `mask [T, B, 1]` -> `(outputs [T, B, H], state)`."""
+    steps = static_or_dynamic(projected, 0)
+    inputs = tf.TensorArray(projected.dtype, steps).unstack(projected)
+    masks = None if mask is None else tf.TensorArray(tf.bool, steps).unstack(mask)
+
+    def step(t, h, outputs):
+        new_h = activation(inputs.read(t) + h @ recurrent_kernel)
+        if masks is not None:
+            new_h = tf.where(masks.read(t), new_h, h)
+        return new_h, outputs.write(t, new_h)
+
+    outputs = tf.TensorArray(projected.dtype, steps, element_shape=state.shape)
+    options = {} if unroll is None else {"unroll": unroll}
+    state, outputs = time_loop(step, (state, outputs), steps, **options)
+    return outputs.stack(), state
+
+
+def _time_major(projected, mask):
+    mask = None if mask is None else tf.transpose(mask)[..., None]
+    return tf.transpose(projected, [1, 0, 2]), mask
+
+
+def _autodiff_rnn(projected, state, recurrent_kernel, mask, activation):
+    projected, mask = _time_major(projected, mask)
+    outputs, state = _forward(projected, state, recurrent_kernel, mask, activation, unroll=1)
+    return tf.transpose(outputs, [1, 0, 2]), state
+
+
+def _adjoint_rnn(projected, state, recurrent_kernel, mask, activation):
+    projected, mask = _time_major(projected, mask)
+
+    def forward(projected, state, recurrent_kernel):
+        return _forward(projected, state, recurrent_kernel, mask, activation), None
+
+    def adjoint(arguments, outputs, saved, upstream):
+        return _adjoint(*arguments, outputs[0], *upstream, mask, activation)
+
+    arguments = [projected, state, recurrent_kernel]
+    name = "rnnzoo.recurrences.simple_rnn"
+    outputs, state = with_adjoint(forward, adjoint, arguments, name)
+    return tf.transpose(outputs, [1, 0, 2]), state
+
+
+def _adjoint(projected, state, recurrent_kernel, outputs, d_outputs, d_state, mask, activation):
+    steps = static_or_dynamic(projected, 0)
+    previous = tf.concat([state[None], outputs], 0)[:-1]
+    slopes = _slopes(activation, projected, previous, recurrent_kernel, outputs)
+    if mask is not None:
+        slopes = tf.where(mask, slopes, tf.zeros_like(slopes))
+    slope = tf.TensorArray(slopes.dtype, steps).unstack(slopes)
+    upstream = tf.TensorArray(slopes.dtype, steps).unstack(d_outputs)
+    transposed = tf.transpose(recurrent_kernel)
+
+    def step(t, d_h, d_a):
+        d_h += upstream.read(t)
+        now = d_h * slope.read(t)
+        new_d_h = now @ transposed
+        if mask is not None:
+            new_d_h = tf.where(mask[t], new_d_h, d_h)
+        return new_d_h, d_a.write(t, now)
+
+    d_a = tf.TensorArray(slopes.dtype, steps, element_shape=state.shape)
+    d_h, d_a = time_loop(step, (d_state, d_a), steps, reverse=True)
+    d_a = tf.reshape(d_a.stack(), tf.shape(projected))
+    units = recurrent_kernel.shape[0]
+    flat, previous = tf.reshape(d_a, [-1, units]), tf.reshape(previous, [-1, units])
+    return d_a, d_h, tf.matmul(previous, flat, transpose_a=True)
+
+
+def _slopes(activation, projected, previous, recurrent_kernel, outputs):
+    """rho'(a_t) of every step; masked steps hold values that the caller replaces."""
+    if activation in SLOPE_FROM_OUTPUT:
+        return SLOPE_FROM_OUTPUT[activation](outputs)
+    a = projected + tf.tensordot(previous, recurrent_kernel, 1)
+    with tf.GradientTape() as tape:
+        tape.watch(a)
+        y = activation(a)
+    return tape.gradient(y, a)
