@@ -1,0 +1,115 @@
+"""What a training run says about itself: its settings, compared and written; versions; hardware."""
+
+import json
+import os
+import pathlib
+import platform
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+import rnnzoo
+from rnnzoo._files import replacing
+
+# Names that Keras numbers by what else the process has built; they do not change the arithmetic.
+_INCIDENTAL = {
+    "name",
+    "shared_object_id",
+    "inbound_nodes",
+    "input_layers",
+    "output_layers",
+    "build_config",
+    "compile_config",
+    "module",
+    "registered_name",
+}
+
+
+def describe(model, task, settings=None):
+    """Everything that decides a run's result, as plain JSON data."""
+    described = {
+        "settings": dict(settings or {}),
+        "task": task.get_config(),
+        "optimizer": _without_incidentals(keras.optimizers.serialize(model.optimizer)),
+        "model": _without_incidentals(keras.saving.serialize_keras_object(model)),
+    }
+    return json.loads(json.dumps(described, default=_plain))
+
+
+def first_difference(there, here, path=""):
+    """`(dotted path, value there, value here)` of the first setting that differs, or None."""
+    if isinstance(there, dict) and isinstance(here, dict):
+        pairs = [(key, there.get(key), here.get(key)) for key in {**there, **here}]
+    elif isinstance(there, list) and isinstance(here, list) and len(there) == len(here):
+        pairs = [(str(i), a, b) for i, (a, b) in enumerate(zip(there, here))]
+    else:
+        return None if there == here else (path, there, here)
+    for key, a, b in pairs:
+        found = first_difference(a, b, f"{path}.{key}" if path else key)
+        if found is not None:
+            return found
+    return None
+
+
+def versions():
+    """The versions that a result depends on."""
+    return {
+        "python": platform.python_version(),
+        "rnnzoo": rnnzoo.__version__,
+        "keras": keras.__version__,
+        "tensorflow": tf.__version__,
+        "numpy": np.__version__,
+    }
+
+
+def hardware():
+    """The processor, the cores this process may use, the memory, and the GPUs TensorFlow sees."""
+    gpus = [
+        tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name)
+        for gpu in tf.config.list_physical_devices("GPU")
+    ]
+    return {"cpu": _processor(), "cores": _cores(), "memory_gib": _memory_gib(), "gpus": gpus}
+
+
+def write_json(path, content):
+    """Write `content` so that a reader sees the old file or the new one, never a part."""
+    with replacing(pathlib.Path(path)) as part:
+        part.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def _plain(value):
+    if isinstance(value, (np.generic, np.ndarray)):
+        return value.tolist()
+    if isinstance(value, (tuple, set)):
+        return list(value)
+    return repr(value) if isinstance(value, tf.DType) else str(value)
+
+
+def _without_incidentals(config):
+    if isinstance(config, dict):
+        return {k: _without_incidentals(v) for k, v in config.items() if k not in _INCIDENTAL}
+    if isinstance(config, (list, tuple)):
+        return [_without_incidentals(item) for item in config]
+    return config
+
+
+def _processor():
+    try:
+        lines = pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+def _cores():
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count()
+
+
+def _memory_gib():
+    if not hasattr(os, "sysconf") or "SC_PHYS_PAGES" not in os.sysconf_names:
+        return None
+    return round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30, 1)

@@ -1,0 +1,303 @@
+"""Exact resume: stopped and resumed training ends bit for bit as training that was not stopped."""
+
+import json
+import os
+
+import keras
+import numpy as np
+import pytest
+
+import rnnzoo.tasks
+from rnnzoo import checkpoints
+from rnnzoo.layers import HDetachLSTM
+from rnnzoo.training import run_record
+from rnnzoo.training._run import Run
+from rnnzoo.training.resumable import NonFiniteLossError, evaluate_best, fit_resumable
+
+
+class Interruption(Exception):
+    """Stands for whatever ends a process."""
+
+
+class StopAt(keras.callbacks.Callback):
+    """Raises at a batch of an epoch (both from 0), or at the epoch's end."""
+
+    def __init__(self, epoch, batch=None):
+        super().__init__()
+        self.stop, self.epoch = (epoch, batch), None
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.epoch = epoch
+
+    def on_train_batch_end(self, batch, logs=None):
+        if (self.epoch, batch) == self.stop:
+            raise Interruption
+
+    def on_epoch_end(self, epoch, logs=None):
+        if (epoch, None) == self.stop:
+            raise Interruption
+
+
+def make_task(**options):
+    sizes = {"train_size": 40, "validation_size": 20, "test_size": 20, "batch_size": 10}
+    return rnnzoo.tasks.get("copy", **{"delay": 3, **sizes, **options})
+
+
+def make(seed=7, task=None, units=6, optimizer=None):
+    """A fresh process would do the same: new names, new seeds, new model."""
+    keras.backend.clear_session()
+    keras.utils.set_random_seed(seed)
+    task = task or make_task()
+    layers = [
+        HDetachLSTM(units, p=0.5, dropout=0.3),
+        keras.layers.LSTM(units, dropout=0.3, recurrent_dropout=0.2),
+    ]
+    model = task.build_model(layers)
+    model.compile(optimizer or keras.optimizers.Adam(1e-2), task.loss, metrics=task.metrics)
+    return model, task
+
+
+def everything(model, task):
+    """All variables that `Run` keeps, found without it: weights, seeds, optimizer, shuffle."""
+    seeds = [model.layers[1].detach_seed_generator.state]
+    found = [*model.variables, *seeds, *model.optimizer.variables]
+    return [keras.ops.convert_to_numpy(v) for v in found] + [np.array(task.epoch)]
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("whole")
+    model, task = make()
+    record = fit_resumable(model, task, 4, folder, settings={"seed": 7})
+    return everything(model, task), record, folder
+
+
+def check_equal(uninterrupted, model, task, record, folder):
+    variables, whole, whole_folder = uninterrupted
+    for a, b in zip(variables, everything(model, task), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert record["curve"] == whole["curve"]
+    assert record["best"] == whole["best"]
+    assert record["parts"] == 2
+    for name in ("best.keras",):
+        a, b = (checkpoints.load_model(f / name).get_weights() for f in (whole_folder, folder))
+        for x, y in zip(a, b, strict=True):
+            np.testing.assert_array_equal(x, y)
+
+
+def test_curve_moves_and_seeds_advance(uninterrupted):
+    """So that the equalities below say something."""
+    _, record, folder = uninterrupted
+    assert len(set(record["curve"]["loss"])) == 4
+    arrays, kept = checkpoints.load_arrays(folder / "state.npz")
+    fresh, _ = make()
+    seeds = [v for v in fresh.variables if "seed" in v.path]
+    assert len(seeds) >= 2
+    assert kept["epoch"] == 4
+    assert any(a.dtype == np.uint32 or "int" in a.dtype.name for a in arrays.values())
+
+
+def test_two_calls_equal_one(uninterrupted, tmp_path):
+    model, task = make()
+    fit_resumable(model, task, 2, tmp_path, settings={"seed": 7})
+    model, task = make(seed=8)  # what it starts from must not matter
+    record = fit_resumable(model, task, 4, tmp_path, settings={"seed": 7})
+    check_equal(uninterrupted, model, task, record, tmp_path)
+
+
+@pytest.mark.parametrize("batch", [1, None], ids=["inside an epoch", "before its state is kept"])
+def test_interruption_loses_one_epoch(uninterrupted, tmp_path, batch):
+    model, task = make()
+    with pytest.raises(Interruption):
+        fit_resumable(
+            model, task, 4, tmp_path, settings={"seed": 7}, callbacks=[StopAt(2, batch)]
+        )
+    assert checkpoints.load_arrays(tmp_path / "state.npz")[1]["epoch"] == 2
+    model, task = make(seed=8)
+    record = fit_resumable(model, task, 4, tmp_path, settings={"seed": 7})
+    check_equal(uninterrupted, model, task, record, tmp_path)
+
+
+def test_crash_while_the_state_is_written(uninterrupted, tmp_path, monkeypatch):
+    model, task = make()
+    fit_resumable(model, task, 2, tmp_path, settings={"seed": 7})
+    before = (tmp_path / "state.npz").read_bytes()
+
+    def crash(source, target):
+        if str(target).endswith("state.npz"):
+            raise Interruption
+        return replace(source, target)
+
+    replace = os.replace
+    model, task = make()
+    with monkeypatch.context() as patched, pytest.raises(Interruption):
+        patched.setattr(os, "replace", crash)
+        fit_resumable(model, task, 3, tmp_path, settings={"seed": 7})
+    assert (tmp_path / "state.npz").read_bytes() == before
+    model, task = make()
+    record = fit_resumable(model, task, 4, tmp_path, settings={"seed": 7})
+    check_equal(uninterrupted, model, task, record, tmp_path)
+
+
+def test_record_and_logs(uninterrupted):
+    _, record, folder = uninterrupted
+    assert json.loads((folder / "metrics.json").read_text()) == record
+    assert record["epochs"] == 4
+    assert record["parts"] == 1
+    assert record["seed"] == 7
+    assert record["task"]["delay"] == 3
+    assert record["parameters"] == 4 * 6 * (1 + 6 + 1) + 4 * 6 * (6 + 6 + 1) + 7 * 9
+    assert record["versions"]["keras"] == keras.__version__
+    assert record["hardware"]["cores"] >= 1
+    assert sum(record["epoch_seconds"]) == pytest.approx(record["wall_time_s"], abs=3e-3)
+    scores = record["curve"]["val_recall_accuracy"]
+    assert record["best"] == {
+        "epoch": scores.index(max(scores)) + 1,
+        "val_recall_accuracy": max(scores),
+    }
+    assert logged(folder / "logs" / "validation", "epoch_loss") == pytest.approx(
+        record["curve"]["val_loss"], rel=1e-6
+    )
+
+
+def logged(folder, tag):
+    """The scalars of a TensorBoard log, by step."""
+    import tensorflow as tf
+
+    points = {}
+    for file in folder.iterdir():
+        for raw in tf.data.TFRecordDataset(str(file)):
+            event = tf.compat.v1.Event.FromString(raw.numpy())
+            for value in event.summary.value:
+                if value.tag == tag:
+                    points[event.step] = float(tf.make_ndarray(value.tensor))
+    return [points[step] for step in sorted(points)]
+
+
+def test_best_on_the_test_set(uninterrupted):
+    _, _, folder = uninterrupted
+    task = make_task()
+    results = evaluate_best(task, folder)
+    x, y = task.arrays("test")
+    right = checkpoints.load_model(folder / "best.keras").predict(x, verbose=0).argmax(-1) == y
+    assert results["recall_accuracy"] == pytest.approx(right[:, -10:].mean(), abs=1e-6)
+    assert json.loads((folder / "metrics.json").read_text())["test"] == results
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"settings": {"seed": 8}}, r"`settings\.seed` is 7\. Received: settings\.seed=8"),
+        ({"task": {"delay": 4}}, r"`task\.delay` is 3\. Received: task\.delay=4"),
+        (
+            {"optimizer": keras.optimizers.SGD(1e-2)},
+            r"`optimizer\.class_name` is 'Adam'\. Received: optimizer\.class_name='SGD'",
+        ),
+        ({"units": 7}, r"`model\..*units` is 6\. Received: model\..*units=7"),
+    ],
+)
+def test_other_settings_are_refused(uninterrupted, change, words):
+    *_, folder = uninterrupted
+    change = dict(change)
+    settings = change.pop("settings", {"seed": 7})
+    if "task" in change:
+        change["task"] = make_task(**change["task"])
+    model, task = make(**change)
+    before = (folder / "state.npz").read_bytes()
+    with pytest.raises(ValueError, match=words):
+        fit_resumable(model, task, 4, folder, settings=settings)
+    assert (folder / "state.npz").read_bytes() == before
+
+
+def test_fewer_epochs_than_finished(uninterrupted):
+    model, task = make()
+    with pytest.raises(ValueError, match=r"`epochs` must be at least the 4 .*epochs=3"):
+        fit_resumable(model, task, 3, uninterrupted[2], settings={"seed": 7})
+
+
+def test_bad_arguments(tmp_path):
+    model, task = make()
+    with pytest.raises(ValueError, match=r"`epochs` must be an integer of at least 1.*epochs=0"):
+        fit_resumable(model, task, 0, tmp_path)
+    with pytest.raises(TypeError, match=r"`epochs` must be an integer\. Received: epochs=1\.5"):
+        fit_resumable(model, task, 1.5, tmp_path)
+    with pytest.raises(ValueError, match=r"`callbacks` must decide .*EarlyStopping"):
+        fit_resumable(model, task, 1, tmp_path, callbacks=[keras.callbacks.EarlyStopping()])
+    with pytest.raises(ValueError, match=r"`model` must be built and compiled.*'copy'"):
+        fit_resumable(task.build_model(keras.layers.LSTM(2)), task, 1, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_foreign_and_damaged_folders(tmp_path):
+    model, task = make()
+    foreign = tmp_path / "foreign"
+    foreign.mkdir()
+    (foreign / "best.keras").write_bytes(b"mine")
+    with pytest.raises(ValueError, match=r"`out_dir` must be empty .* has a best\.keras but no"):
+        fit_resumable(model, task, 1, foreign)
+    assert (foreign / "best.keras").read_bytes() == b"mine"
+    damaged = tmp_path / "damaged"
+    damaged.mkdir()
+    (damaged / "state.npz").write_bytes(b"PK\x03\x04 and no more")
+    with pytest.raises(checkpoints.CheckpointError, match=r"damaged.state\.npz"):
+        fit_resumable(model, task, 1, damaged)
+
+
+class Overflow(keras.callbacks.Callback):
+    """Makes a weight infinite after a batch (from 0) of the second epoch."""
+
+    def __init__(self, batch):
+        super().__init__()
+        self.batch, self.epoch = batch, 0
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.epoch = epoch
+
+    def on_train_batch_end(self, batch, logs=None):
+        if (self.epoch, batch) == (1, self.batch):
+            bias = self.model.layers[-1].bias
+            bias.assign(bias + np.inf)
+
+
+@pytest.mark.parametrize(
+    ("batch", "words"),
+    [
+        (1, r"loss=nan at step 3 of epoch 2; the best checkpoint, of epoch 1, is kept in .*best"),
+        (3, r"val_loss=nan at the end of epoch 2; the best checkpoint, of epoch 1"),
+    ],
+    ids=["next step", "end of the epoch"],
+)
+def test_non_finite_loss_names_the_step(tmp_path, batch, words):
+    model, task = make()
+    with pytest.raises(NonFiniteLossError, match=words):
+        fit_resumable(model, task, 4, tmp_path, callbacks=[Overflow(batch)])
+    assert checkpoints.load_arrays(tmp_path / "state.npz")[1]["epoch"] == 1
+    kept = checkpoints.load_model(tmp_path / "best.keras")
+    assert all(np.isfinite(w).all() for w in kept.get_weights())
+
+
+def test_monitor_that_is_not_there(tmp_path):
+    model, task = make()
+    task.monitor = "val_perplexity"
+    with pytest.raises(ValueError, match=r"`monitor` of the task .* val_loss.*'val_perplexity'"):
+        fit_resumable(model, task, 1, tmp_path)
+
+
+def test_minimum_is_best_where_the_task_says_so(tmp_path):
+    model, task = make()
+    task.monitor, task.monitor_mode = "val_loss", "min"
+    run = Run(model, task, tmp_path, None, "made by hand")
+    run.begin()
+    for epoch, loss in enumerate([2.0, 1.0, 1.0, 3.0]):
+        run.finish_epoch(epoch, {"loss": loss, "val_loss": loss}, 0.5)
+    assert run.best == {"epoch": 2, "val_loss": 1.0}
+    assert run.write_metrics()["command"] == "made by hand"
+
+
+def test_first_difference():
+    there = {"a": 1, "b": {"c": [1, {"d": None}]}}
+    assert run_record.first_difference(there, json.loads(json.dumps(there))) is None
+    here = {"a": 1, "b": {"c": [1, {"d": 2}]}}
+    assert run_record.first_difference(there, here) == ("b.c.1.d", None, 2)
+    assert run_record.first_difference({"a": 1}, {"a": 1, "e": 0}) == ("e", None, 0)
+    assert run_record.first_difference({"a": [1, 2]}, {"a": [1]}) == ("a", [1, 2], [1])
