@@ -1,5 +1,6 @@
 """What every recurrence shares: the loop over time, the batch shards, the one-call adjoint."""
 
+import functools
 import os
 
 import tensorflow as tf
@@ -54,6 +55,36 @@ def time_loop(step, state, steps, reverse=False, unroll=STEPS_PER_ITERATION):
             maximum_iterations=steps if unroll == 1 else unroll - 1,
         )
     return tuple(loop[1:])
+
+
+def in_graph(function, options, tensors, dynamic):
+    """Call `function(*options, *tensors)` in a graph, many times faster than step by step.
+
+    Args:
+        function: A module-level function; graphs are kept per function, options and shapes.
+        options: Hashable Python values.
+        tensors: Tensors or None.
+        dynamic: For each tensor the axes whose size may differ between calls to one graph.
+    """
+    specs = []
+    for tensor, axes in zip(tensors, dynamic):
+        if tensor is None:
+            specs.append(None)
+            continue
+        shape = [None if axis in axes else size for axis, size in enumerate(tensor.shape)]
+        specs.append(tf.TensorSpec(shape, tensor.dtype))
+    graph = _graph(function, options, tuple(specs))
+    return graph(*[tensor for tensor in tensors if tensor is not None])
+
+
+@functools.lru_cache(maxsize=256)
+def _graph(function, options, specs):
+    def call(*given):
+        given = iter(given)
+        return function(*options, *[None if spec is None else next(given) for spec in specs])
+
+    signature = [spec for spec in specs if spec is not None]
+    return tf.function(call, input_signature=signature, autograph=False)
 
 
 def shard_count(batch):
@@ -152,9 +183,10 @@ def _refuse(name, tensors):
     if graph is None or not getattr(graph, "name", "").startswith("__backward_"):
         raise SecondDerivativeError(message)
     with tf.control_dependencies([tf.debugging.Assert(False, [message])]):
-        # XLA drops assertions: then the derivative is not a number, never a wrong number.
+        # XLA drops assertions: then the derivative is not a number, never a wrong number. The
+        # shapes must not be read from `tensors`, which belong to another graph.
         return [
-            tf.fill(tf.shape(t), tf.constant(float("nan"), t.dtype))
+            tf.fill([n or 1 for n in t.shape], tf.constant(float("nan"), t.dtype))
             if t.dtype.is_floating
             else None
             for t in tensors

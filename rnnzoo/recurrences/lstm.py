@@ -16,6 +16,7 @@ import tensorflow as tf
 
 from rnnzoo.recurrences._loops import (
     FORMS,
+    in_graph,
     sharded,
     static_or_dynamic,
     time_loop,
@@ -61,8 +62,17 @@ def lstm(
     inputs, initial_h, initial_c, kernel, recurrent_kernel, bias = tensors
     if form not in FORMS:
         raise ValueError(f"`form` must be one of {FORMS}. Received: form={form!r}")
-    run = _in_graph if tf.executing_eagerly() else _sharded
-    return run(form == "autodiff", *tensors, mask, keep_h, keep_c, shards)
+    plain = form == "autodiff"
+    optional = [
+        None if v is None else tf.convert_to_tensor(v, tf.bool) for v in (mask, keep_h, keep_c)
+    ]
+    if tf.executing_eagerly():
+        return in_graph(_sharded, (plain, shards), [*tensors, *optional], dynamic=_DYNAMIC)
+    return _sharded(plain, shards, *tensors, *optional)
+
+
+# Which axes of an eager call's tensors may differ between calls: batch and time.
+_DYNAMIC = ((0, 1), (0,), (0,), (), (), (), (0, 1), (0,), (0,))
 
 
 def _checked(inputs, initial_h, initial_c, kernel, recurrent_kernel, bias):
@@ -102,17 +112,13 @@ def _checked(inputs, initial_h, initial_c, kernel, recurrent_kernel, bias):
     return result
 
 
-def _sharded(plain, inputs, h, c, kernel, recurrent_kernel, bias, mask, keep_h, keep_c, shards):
+def _sharded(plain, shards, inputs, h, c, kernel, recurrent_kernel, bias, mask, keep_h, keep_c):
     run = _plain_lstm if plain else _adjoint_lstm
 
     def shard(inputs, h, c, mask):
         return run(inputs, h, c, kernel, recurrent_kernel, bias, mask, keep_h, keep_c)
 
     return sharded(shard, [inputs, h, c, mask], shards)
-
-
-# An eager call runs the loops in a graph, many times faster than operation by operation.
-_in_graph = tf.function(_sharded, autograph=False, reduce_retracing=True)
 
 
 def _adjoint_lstm(inputs, h, c, kernel, recurrent_kernel, bias, mask, keep_h, keep_c):
@@ -130,10 +136,8 @@ def _adjoint_lstm(inputs, h, c, kernel, recurrent_kernel, bias, mask, keep_h, ke
         return _forward(x, h, c, kernel, recurrent_kernel, bias, mask)
 
     def adjoint(arguments, outputs, saved, upstream):
-        x, h, _, kernel, recurrent_kernel, _, *rest = arguments
-        gradients = _adjoint(
-            x, h, kernel, recurrent_kernel, outputs[0], saved, upstream, **options(rest)
-        )
+        x, _, _, kernel, recurrent_kernel, _, *rest = arguments
+        gradients = _adjoint(x, kernel, recurrent_kernel, saved, upstream, **options(rest))
         return [*gradients, *([None] * len(rest))]
 
     arguments = [tf.transpose(inputs, [1, 0, 2]), h, c, kernel, recurrent_kernel, bias]
@@ -151,8 +155,8 @@ def _forward(x, h, c, kernel, recurrent_kernel, bias, mask, keep_h=None, keep_c=
     x1 = tf.TensorArray(x.dtype, steps).unstack(x1)
     masks = None if mask is None else tf.TensorArray(tf.bool, steps).unstack(mask)
 
-    def array(size):
-        return tf.TensorArray(x.dtype, steps, element_shape=[x.shape[1], size])
+    def array(size, length=steps):
+        return tf.TensorArray(x.dtype, length, element_shape=[x.shape[1], size])
 
     def step(t, h2, c, outputs, *saved):
         entering_c = _cut(c, keep_c, t)
@@ -165,25 +169,28 @@ def _forward(x, h, c, kernel, recurrent_kernel, bias, mask, keep_h=None, keep_c=
             m = masks.read(t)
             new_h2, new_c = tf.where(m, new_h2, h2), tf.where(m, new_c, c)
         saved = [array.write(t, value) for array, value in zip(saved, (a, c, tanh_c))]
-        return (new_h2, new_c, outputs.write(t, new_h2), *saved)
+        return (new_h2, new_c, outputs.write(t + 1, new_h2), *saved)
 
+    # The state that enters the first step is stored too: what enters each step is wanted on the
+    # way back, and the array is never empty, which TensorFlow cannot stack.
+    outputs = array(units, steps + 1).write(0, 2.0 * h)
     saved = (array(4 * units), array(units), array(units)) if save else ()
-    h2, c, outputs, *saved = time_loop(step, (2.0 * h, c, array(units), *saved), steps)
-    return (0.5 * outputs.stack(), 0.5 * h2, c), saved
+    h2, c, outputs, *saved = time_loop(step, (2.0 * h, c, outputs, *saved), steps)
+    every_h = 0.5 * outputs.stack()
+    return (every_h[1:], 0.5 * h2, c), (every_h[:-1], saved)
 
 
 def _cut(value, keep, t):
     return value if keep is None else tf.where(keep[t], value, tf.stop_gradient(value))
 
 
-def _adjoint(
-    x, h, kernel, recurrent_kernel, outputs, saved, upstream, mask=None, keep_h=None, keep_c=None
-):
+def _adjoint(x, kernel, recurrent_kernel, saved, upstream, mask=None, keep_h=None, keep_c=None):
     """The reversed loop computes only the pre-activation gradients; the products come after it."""
     d_outputs, d_h, d_c = upstream
     steps, units = static_or_dynamic(x, 0), recurrent_kernel.shape[0]
     # With a = tanh of the folded pre-activation, dz = scale * (what the loop accumulates).
     scale = _gates(units, 0.125, 0.125, 0.25, 0.25, x.dtype)
+    entering_h, saved = saved
     arrays = (saved, tf.TensorArray(x.dtype, steps).unstack(d_outputs), mask)
     loop = _reversed_loop(arrays, tf.transpose(recurrent_kernel * scale), steps, x.shape[1])
     if keep_h is None and keep_c is None:
@@ -197,8 +204,7 @@ def _adjoint(
             lambda: loop(d_h, 2.0 * d_c, keep_h, keep_c),
         )
     flat = tf.reshape(dz, [-1, 4 * units])
-    previous_h = tf.concat([h[None], outputs], 0)[:-1]
-    stacked = tf.concat([previous_h, x, tf.ones_like(x[..., :1])], 2)
+    stacked = tf.concat([entering_h, x, tf.ones_like(x[..., :1])], 2)
     stacked = tf.reshape(stacked, [-1, units + kernel.shape[0] + 1])
     d_weights = tf.matmul(stacked, flat, transpose_a=True) * scale
     d_recurrent, d_kernel, d_bias = tf.split(d_weights, [units, kernel.shape[0], 1], 0)
@@ -236,9 +242,11 @@ def _reversed_loop(arrays, recurrent_t, steps, rows):
                 new_d_h = tf.where(m, new_d_h, d_h)
             return new_d_h, new_d_c2, dzs.write(t, dz)
 
-        dzs = tf.TensorArray(dtype, steps, element_shape=[rows, recurrent_t.shape[0]])
+        dzs = tf.TensorArray(dtype, steps + 1, element_shape=[rows, recurrent_t.shape[0]])
+        never_empty = tf.tile(tf.zeros_like(d_h), [1, 4])
+        dzs = dzs.write(steps, never_empty)
         d_h, d_c2, dzs = time_loop(step, (d_h, d_c2, dzs), steps, reverse=True)
-        return d_h, d_c2, dzs.stack()
+        return d_h, d_c2, dzs.stack()[:-1]
 
     return loop
 

@@ -1,0 +1,1 @@
+"""Independent NumPy computations, in float64, that the recurrences must equal."""
