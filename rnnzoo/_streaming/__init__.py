@@ -1,0 +1,1 @@
+"""How `rnnzoo.streaming` rewires a model: private to the package."""
