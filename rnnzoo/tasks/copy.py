@@ -59,8 +59,11 @@ class RecallAccuracy(keras.metrics.Mean):
             weight = weight * ops.cast(mask, self.dtype)
         if sample_weight is not None:
             given = ops.cast(sample_weight, self.dtype)
-            weight = weight * (ops.expand_dims(given, -1) if given.ndim == 1 else given)
-        return super().update_state(ops.cast(right, self.dtype), sample_weight=weight)
+            weight = weight * (ops.expand_dims(given, -1) if len(given.shape) == 1 else given)
+        # Flat, because Keras would average over time first, and so count a step of a short stretch
+        # for more than one of a long stretch.
+        right = ops.reshape(ops.cast(right, self.dtype), [-1])
+        return super().update_state(right, sample_weight=ops.reshape(weight, [-1]))
 
     def get_config(self):
         return {"blank": self.blank, "name": self.name, "dtype": self.dtype}
