@@ -1,0 +1,253 @@
+"""The diagonal complex recurrence h_t = lambda * h_{t-1} + z_t, bare and between projections.
+
+Complex numbers come and go as pairs of real tensors; inside, complex64 and complex128 do the work.
+The adjoint of a diagonal linear recurrence is the same recurrence run backwards with the conjugate.
+"""
+
+import tensorflow as tf
+
+from rnnzoo import _checks
+from rnnzoo.recurrences import _blocks
+from rnnzoo.recurrences._loops import FORMS, static_or_dynamic, with_adjoint
+
+
+def diagonal(
+    inputs_re,
+    inputs_im,
+    initial_re,
+    initial_im,
+    lambda_re,
+    lambda_im,
+    *,
+    mask=None,
+    form="auto",
+):
+    """Run N independent complex linear recurrences over time.
+
+    h_t = lambda * h_{t-1} + z_t, elementwise, with z = `inputs_re` + i `inputs_im`.
+
+    Args:
+        inputs_re, inputs_im: z, `[B, T, N]`, float32 or float64; T may be 0.
+        initial_re, initial_im: h_{-1}, `[B, N]`.
+        lambda_re, lambda_im: lambda, `[N]`; |lambda| <= 1 (beyond it, powers may overflow).
+        mask: `[B, T]` bool or None; where False the step does not happen: the state is carried.
+        form: "adjoint" (hand-written, differentiable once), "autodiff" (left to TensorFlow: slow,
+            differentiable any number of times) or "auto" (default), which is "adjoint".
+
+    Returns:
+        `(states_re, states_im, final_re, final_im)`: `[B, T, N]` twice, then `[B, N]` twice. At a
+        masked step the states repeat the carried state; without any real step they are the initial
+        state.
+
+    Raises:
+        ValueError: For a wrong shape, dtype or `form`, before any computation.
+        SecondDerivativeError: When the gradient of the adjoint form is differentiated.
+
+    Source: Martin, Cundy, "Parallelizing Linear Recurrent Neural Nets Over Sequence Length" (2018);
+    Orvieto et al., "Resurrecting Recurrent Neural Networks for Long Sequences" (2023).
+
+    >>> import tensorflow as tf
+    >>> one, zero = tf.ones([1, 3, 1]), tf.zeros([1, 3, 1])
+    >>> re, im, _, _ = diagonal(one, zero, [[0.0]], [[0.0]], [0.0], [0.5])
+    >>> re[0, :, 0].numpy().tolist(), im[0, :, 0].numpy().tolist()
+    ([1.0, 1.0, 0.75], [0.0, 0.5, 0.5])
+    """
+    inputs_re = tf.convert_to_tensor(inputs_re)
+    inputs_im = tf.convert_to_tensor(inputs_im, inputs_re.dtype)
+    _expect("inputs_im", inputs_im, inputs_re.shape)
+    state = _state(inputs_re, initial_re, initial_im, lambda_re, lambda_im)
+    _expect("inputs_re", inputs_re, [None, None, state[2].shape[0]])
+    inputs = tf.concat([inputs_re, inputs_im], axis=-1)
+    packing = _packing(inputs, mask)
+    states, *final = _run(_pack(inputs, packing), state, None, None, packing, form, "diagonal")
+    if packing is not None:
+        states = _unpack(states, packing, before=tf.concat(state[:2], axis=-1)[:, None])
+    return (*tf.split(states, 2, axis=-1), *final)
+
+
+def lru(
+    inputs,
+    initial_re,
+    initial_im,
+    lambda_re,
+    lambda_im,
+    b,
+    c,
+    d=None,
+    *,
+    mask=None,
+    form="auto",
+):
+    """Run the diagonal recurrence between its projections, without keeping both sides of them.
+
+    h_t = lambda * h_{t-1} + x_t (b_re + i b_im),   y_t = re(h_t) c_1 + im(h_t) c_2 + d x_t
+
+    Args:
+        inputs: x, `[B, T, F]`, float32 or float64; T may be 0.
+        initial_re, initial_im: h_{-1}, `[B, N]`.
+        lambda_re, lambda_im: lambda, `[N]`; |lambda| <= 1 (beyond it, powers may overflow).
+        b: `[F, 2N]`, [b_re | b_im] side by side.
+        c: `[2N, U]`, c_1 above c_2; Re[C h] is c_1 = C_re transposed, c_2 = -C_im transposed.
+        d: `[F]` (elementwise, where U = F), `[F, U]` (a product), or None (no skip).
+        mask: `[B, T]` bool or None; where False the step does not happen: the state is carried.
+        form: As for `diagonal`.
+
+    Returns:
+        `(outputs [B, T, U], final_re [B, N], final_im [B, N])`. At a masked step the outputs repeat
+        the last real step's, and are 0 before the first one.
+
+    Raises:
+        ValueError: For a wrong shape, dtype or `form`, before any computation.
+        SecondDerivativeError: When the gradient of the adjoint form is differentiated.
+
+    Source: Orvieto et al., "Resurrecting Recurrent Neural Networks for Long Sequences" (2023).
+
+    >>> import tensorflow as tf
+    >>> y, re, im = lru(tf.ones([1, 3, 1]), [[0.0]], [[0.0]], [0.5], [0.0], [[1.0, 0.0]],
+    ...                 [[2.0], [0.0]])
+    >>> y[0, :, 0].numpy().tolist()
+    [2.0, 3.0, 3.5]
+    """
+    inputs = tf.convert_to_tensor(inputs)
+    state = _state(inputs, initial_re, initial_im, lambda_re, lambda_im)
+    b, c = tf.convert_to_tensor(b, inputs.dtype), tf.convert_to_tensor(c, inputs.dtype)
+    n, features = state[2].shape[0], inputs.shape[2]
+    _expect("b", b, [features, 2 * n])
+    _expect("c", c, [2 * n, None])
+    packing = _packing(inputs, mask)
+    packed = _pack(inputs, packing)
+    outputs, *final = _run(packed, state, b, c, packing, form, "lru")
+    if d is not None:
+        d = tf.convert_to_tensor(d, inputs.dtype)
+        _expect("d", d, [features, c.shape[1]] if d.shape.rank == 2 else [c.shape[1]])
+        if d.shape.rank == 1:
+            _expect("d", d, [features])
+        outputs += packed * d if d.shape.rank == 1 else tf.tensordot(packed, d, 1)
+    if packing is not None:
+        outputs = _unpack(outputs, packing, before=tf.zeros_like(outputs[:, :1]))
+    return (outputs, *final)
+
+
+def _state(inputs, initial_re, initial_im, lambda_re, lambda_im):
+    if inputs.dtype not in (tf.float32, tf.float64):
+        raise ValueError(
+            f"`inputs` must be float32 or float64. Received: inputs.dtype={inputs.dtype.name}"
+        )
+    if inputs.shape.rank != 3:
+        raise ValueError(
+            f"`inputs` must have the shape [batch, time, features]. Received: shape={inputs.shape}"
+        )
+    values = (initial_re, initial_im, lambda_re, lambda_im)
+    values = [tf.convert_to_tensor(v, inputs.dtype) for v in values]
+    _expect("lambda_re", values[2], [None])
+    n = values[2].shape[0]
+    _expect("lambda_im", values[3], [n])
+    _expect("initial_re", values[0], [inputs.shape[0], n])
+    _expect("initial_im", values[1], [inputs.shape[0], n])
+    return values
+
+
+def _expect(name, tensor, shape):
+    if not tensor.shape.is_compatible_with(shape):
+        raise ValueError(
+            f"`{name}` must have the shape {list(shape)}. Received: {name}.shape={tensor.shape}"
+        )
+
+
+def _packing(inputs, mask):
+    """How the real steps move to the front of each row, so that the recurrence needs no mask.
+
+    Returns (order, source, count): the step that goes to each place `[B, T]`, the place that each
+    step's output comes from (-1: none yet) `[B, T]`, and the number of real steps `[B]`.
+    """
+    if mask is None:
+        return None
+    mask = tf.convert_to_tensor(mask)
+    if mask.dtype != tf.bool:
+        raise ValueError(f"`mask` must be bool. Received: mask.dtype={mask.dtype.name}")
+    _expect("mask", mask, inputs.shape[:2])
+    order = tf.argsort(tf.cast(~mask, tf.int32), axis=1, stable=True)
+    source = tf.cumsum(tf.cast(mask, tf.int32), axis=1) - 1
+    return order, source, tf.reduce_sum(tf.cast(mask, tf.int32), axis=1)
+
+
+def _pack(inputs, packing):
+    if packing is None:
+        return inputs
+    order, _, count = packing
+    real = tf.range(tf.shape(inputs)[1])[None] < count[:, None]
+    packed = tf.gather(inputs, order, batch_dims=1)
+    # Zeros, not whatever stands at masked steps: a NaN there must not reach a weight's gradient.
+    return tf.where(real[..., None], packed, tf.zeros_like(packed))
+
+
+def _unpack(outputs, packing, before):
+    source = packing[1]
+    spread = tf.gather(outputs, tf.maximum(source, 0), batch_dims=1)
+    return tf.where(source[..., None] >= 0, spread, before)
+
+
+def _run(inputs, state, b, c, packing, form, name):
+    """Outputs and final state of the unmasked recurrence; `packing` says where each row ends."""
+    _checks.choice("form", form, FORMS)
+    batch, time = static_or_dynamic(inputs, 0), static_or_dynamic(inputs, 1)
+    last = tf.fill([batch], time - 1) if packing is None else packing[2] - 1
+    arguments = [inputs, *state] if b is None else [inputs, *state, b, c]
+    if form == "autodiff":
+        return _forward(arguments, last, interleave=False)[0]
+
+    def forward(*arguments):
+        return _forward(arguments, last, _blocks.can_interleave())
+
+    def adjoint(arguments, _, states, upstream):
+        return _adjoint(arguments, states, upstream, last, _blocks.can_interleave())
+
+    return with_adjoint(forward, adjoint, arguments, name)
+
+
+def _forward(arguments, last, interleave):
+    """((outputs, final_re, final_im), states); without interleaving, differentiable as it is."""
+    inputs, initial_re, initial_im, lambda_re, lambda_im, *projections = arguments
+    b, c = projections or (None, None)
+    cut = _blocks.plan(inputs, lambda_re.shape[0])
+    initial = tf.complex(initial_re, initial_im)
+    z = _blocks.read_in(_blocks.to_blocks(inputs, cut), b, interleave)
+    states = _blocks.scan(tf.complex(lambda_re, lambda_im), z, initial, cut)
+    final = tf.gather_nd(states, _blocks.position(tf.maximum(last, 0), cut))
+    final = tf.where(last[:, None] >= 0, final, initial)
+    outputs = _blocks.from_blocks(_blocks.read_out(states, c, interleave), cut)
+    return (outputs, tf.math.real(final), tf.math.imag(final)), states
+
+
+def _adjoint(arguments, states, upstream, last, interleave):
+    """All gradients; g_t = dL/dRe h_t - i dL/dIm h_t, the conjugate, obeys the forward equation."""
+    inputs, initial_re, initial_im, lambda_re, lambda_im, *projections = arguments
+    n = lambda_re.shape[0]
+    cut = _blocks.plan(inputs, n)
+    eigenvalues = tf.complex(lambda_re, lambda_im)
+    signs = tf.repeat(tf.constant([1.0, -1.0], inputs.dtype), n)  # [re | im] -> [re | -im]
+    outputs_gradient = _blocks.to_blocks(upstream[0], cut)
+    if projections:
+        b, c = projections
+        e = _blocks.read_in(outputs_gradient, tf.transpose(c) * signs, interleave)
+    else:
+        e = _blocks.read_in(outputs_gradient * signs, None, interleave)
+    final, ended = tf.complex(upstream[1], -upstream[2]), last[:, None] >= 0
+    nothing = tf.zeros_like(final)
+    where = _blocks.position(tf.maximum(last, 0), cut)
+    e = tf.tensor_scatter_nd_add(e, where, tf.where(ended, final, nothing))
+
+    g, total = _blocks.reverse_scan(eigenvalues, e, states, tf.complex(initial_re, initial_im), cut)
+    before = eigenvalues * _blocks.first_step(g, cut) + tf.where(ended, nothing, final)
+    gradients = [f(v) for v in (before, total) for f in (tf.math.real, _minus_imaginary)]
+    if not projections:
+        halves = _blocks.read_out(g, None, interleave) * signs
+        return [_blocks.from_blocks(halves, cut), *gradients]
+    inputs_gradient = _blocks.read_out(g, tf.transpose(b * signs), interleave)
+    b_gradient = _blocks.outer(_blocks.to_blocks(inputs, cut), g, interleave) * signs
+    c_gradient = tf.transpose(_blocks.outer(outputs_gradient, states, interleave))
+    return [_blocks.from_blocks(inputs_gradient, cut), *gradients, b_gradient, c_gradient]
+
+
+def _minus_imaginary(v):
+    return -tf.math.imag(v)
