@@ -3,6 +3,7 @@
 import contextlib
 import os
 import pathlib
+import shutil
 import zipfile
 import zlib
 
@@ -86,3 +87,26 @@ def _no_zip_fault(path, wanted):
 def first_line(error):
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return f"{type(error).__name__}: {' '.join(lines)[:400]}"
+
+
+@contextlib.contextmanager
+def replacing_folder(path):
+    """A temporary folder beside `path`, which becomes `path` if the block succeeds.
+
+    There must be no `path` yet: if one is there by the time of the rename, this raises `OSError`.
+    If the block raises, what it wrote is removed.
+    """
+    path = pathlib.Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part.mkdir()
+    try:
+        yield part
+        for file in part.rglob("*"):
+            _flush(file)
+        if path.exists():
+            raise FileExistsError(f"{path} exists already and is not overwritten")
+        os.rename(part, path)
+        _flush(path.parent)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)

@@ -1,0 +1,1 @@
+"""What stands around an exported model when it is served."""
