@@ -8,6 +8,7 @@ import tensorflow as tf
 FORMS = ("auto", "adjoint", "autodiff")
 STEPS_PER_ITERATION = 4
 MAX_SHARDS = 8
+ROWS_PER_SHARD = 4
 
 
 class SecondDerivativeError(LookupError):
@@ -88,14 +89,15 @@ def _graph(function, options, specs):
 
 
 def shard_count(batch):
-    """How many independent loops a batch is cut into: one a core, one on a GPU, never an empty one.
+    """How many independent loops a batch is cut into: one a core, one on a GPU, no tiny ones.
 
     `batch` is an integer, or None where it is not known when the graph is made.
     """
     if tf.config.list_logical_devices("GPU"):
         return 1
     cores = tf.config.threading.get_inter_op_parallelism_threads() or os.cpu_count() or 1
-    return max(1, min(cores, MAX_SHARDS, MAX_SHARDS if batch is None else batch))
+    most = MAX_SHARDS if batch is None else batch // ROWS_PER_SHARD
+    return max(1, min(cores, MAX_SHARDS, most))
 
 
 def sharded(function, tensors, shards):

@@ -17,6 +17,7 @@ import tensorflow as tf
 from rnnzoo.recurrences._loops import (
     FORMS,
     in_graph,
+    shard_count,
     sharded,
     static_or_dynamic,
     time_loop,
@@ -66,6 +67,7 @@ def lstm(
     optional = [
         None if v is None else tf.convert_to_tensor(v, tf.bool) for v in (mask, keep_h, keep_c)
     ]
+    shards = shard_count(inputs.shape[0]) if shards is None else shards
     if tf.executing_eagerly():
         return in_graph(_sharded, (plain, shards), [*tensors, *optional], dynamic=_DYNAMIC)
     return _sharded(plain, shards, *tensors, *optional)
