@@ -31,6 +31,12 @@ def cell_steps(cell, training):
     return steps(cell, training)
 
 
+def output_size(cell):
+    """The number of features of the cell's output, as `keras.layers.RNN` finds it."""
+    size = getattr(cell, "output_size", None)
+    return keras.tree.flatten(cell.state_size)[0] if size is None else size
+
+
 def working_dtype(dtype):
     """The dtype of the state between steps: half precision would lose a long sum."""
     dtype = tf.as_dtype(dtype)
@@ -55,6 +61,8 @@ class CellSteps:
         return x
 
     def step(self, z, states, structure):
+        if z.shape[0] == 0:  # no rows at all: Keras's own cells fail on them
+            return tf.zeros([0, output_size(self.cell)], self.dtype), states
         cast = self.cell.compute_dtype
         states = keras.tree.pack_sequence_as(structure, [tf.cast(s, cast) for s in states])
         output, states = self.cell(tf.cast(z, cast), states, **self.options)

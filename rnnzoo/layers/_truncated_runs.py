@@ -15,6 +15,7 @@ for windows, the detached states of the full recurrence for cut gradients.
 import keras
 import tensorflow as tf
 
+from rnnzoo.layers._truncated_cells import output_size
 from rnnzoo.recurrences._loops import static_or_dynamic, time_loop
 
 
@@ -35,7 +36,7 @@ class Runs:
         """`(outputs [T, B, U] or [B, U], states)` of windows that start from the initial state."""
         if not sequences:
             last, there = self._last(self.x)
-            return self._scan(self.steps.prepare(last), there, self.initial)
+            return self._scan(self.steps.prepare(last), there, self.initial, _nothing)[:2]
         start = [tf.broadcast_to(s, [self.time, *self._shape(s)]) for s in self.initial]
         return self._rounds(self.steps.prepare(self.x), start)
 
@@ -43,8 +44,8 @@ class Runs:
         """The full recurrence; each output's gradient ends at the state k steps before it."""
         z = self.steps.prepare(self.x)
         if not sequences:
-            return self._scan(*self._last(z), self._state_before_last(z))
-        states = self._detached_scan(z, None, sequences=True, states_only=True)
+            return self._scan(*self._last(z), self._state_before_last(z), _nothing)[:2]
+        _, _, states = self._detached_scan(z, None, _states)
         # A window that holds the whole sequence reaches the initial state as well.
         detached = [_unless(self.k > self.time, s) for s in self.initial]
         return self._rounds(z, [_shifted(s, first) for s, first in zip(states, detached)])
@@ -61,7 +62,9 @@ class Runs:
             return [_unless(passes, s) for s in states]
 
         z = self.steps.prepare(self.x)
-        return self._scan(z, self._real(), self.initial, boundary, sequences)
+        keep = _outputs if sequences else _nothing
+        last, states, kept = self._scan(z, self._real(), self.initial, keep, boundary)
+        return (kept[0] if sequences else last), states
 
     def _rounds(self, z, entering):
         """k steps of all windows, the first from the states `entering` [T, B, n] each t."""
@@ -101,61 +104,47 @@ class Runs:
         """The full recurrence's state k steps before each row's end, detached unless initial."""
         before = self._counts() - self.k
         real = tf.range(self.time)[:, None] < before[None]
-        _, states = self._detached_scan(z, real, sequences=False)
+        _, states, _ = self._detached_scan(z, real, _nothing)
         return [
             tf.where((before < 0)[:, None], first, state)
             for first, state in zip(self.initial, states)
         ]
 
-    def _detached_scan(self, z, real, **options):
+    def _detached_scan(self, z, real, keep):
         initial = [tf.stop_gradient(s) for s in self.initial]
-        result = self._scan(tf.stop_gradient(z), real, initial, None, **options)
+        result = self._scan(tf.stop_gradient(z), real, initial, keep)
         return tf.nest.map_structure(tf.stop_gradient, result)
 
-    def _scan(self, z, real, states, cut=None, sequences=False, states_only=False):
+    def _scan(self, z, real, states, keep, cut=None):
         """Step after step from `states`; where `real [T, B]` is False the step does not happen.
 
-        Returns `(outputs [T, B, U], final states)`, the last output `[B, U]` instead where
-        `sequences` is False, or with `states_only` every state `[T, B, n]`.
+        `keep(output, states)` lists what to collect at every step. Returns `(last output [B, U],
+        final states, what was collected [T, B, n])`.
         """
-        time = static_or_dynamic(z, 0)
+        time, first = static_or_dynamic(z, 0), list(states)
         source = tf.TensorArray(z.dtype, time, element_shape=z.shape[1:]).unstack(z)
-        output = tf.zeros([self.batch, self._output_size()], self.steps.dtype)
-        kept = [output] if sequences and not states_only else []
-        kept = list(states) if states_only else kept
-        arrays = [tf.TensorArray(v.dtype, time, element_shape=v.shape) for v in kept]
+        output = tf.zeros([self.batch, output_size(self.steps.cell)], self.steps.dtype)
+        # A place more than steps: TensorFlow cannot stack none of an unknown shape.
+        arrays = [
+            tf.TensorArray(v.dtype, time + 1, element_shape=v.shape).write(0, v)
+            for v in keep(output, first)
+        ]
 
-        def step(t, output, states, arrays):
+        def step(t, output, *rest):
+            states, arrays = list(rest[: len(first)]), rest[len(first) :]
             given = states if cut is None else cut(t, states)
             new_output, new_states = self.steps.step(source.read(t), given, self.structure)
             if real is not None:
                 happens = real[t][:, None]
                 new_output = tf.where(happens, new_output, output)
                 new_states = [tf.where(happens, n, o) for n, o in zip(new_states, states)]
-            new_output = _like(new_output, output)
-            new_states = [_like(n, o) for n, o in zip(new_states, states)]
-            kept = new_states if states_only else [new_output]
-            return new_output, new_states, [a.write(t, v) for a, v in zip(arrays, kept)]
+            output = _like(new_output, output)
+            states = [_like(n, o) for n, o in zip(new_states, states)]
+            kept = keep(output, states)
+            return output, *states, *(a.write(t + 1, v) for a, v in zip(arrays, kept))
 
-        return self._loop(step, output, list(states), arrays, time, states_only)
-
-    def _loop(self, step, output, states, arrays, time, states_only):
-        n = len(states)
-
-        def flat(t, output, *rest):
-            output, states, arrays = step(t, output, list(rest[:n]), rest[n:])
-            return (output, *states, *arrays)
-
-        output, *rest = time_loop(flat, (output, *states, *arrays), time, unroll=1)
-        stacked = [array.stack() for array in rest[n:]]
-        if states_only:
-            return stacked
-        return (stacked[0] if stacked else output), rest[:n]
-
-    def _output_size(self):
-        cell = self.steps.cell
-        size = getattr(cell, "output_size", None)
-        return keras.tree.flatten(cell.state_size)[0] if size is None else size
+        output, *rest = time_loop(step, (output, *first, *arrays), time, unroll=1)
+        return output, rest[: len(first)], [a.stack()[1:] for a in rest[len(first) :]]
 
     def _counts(self):
         return tf.fill([self.batch], self.time) if self.count is None else self.count
@@ -192,6 +181,18 @@ def unpack(outputs, source):
     """Every step of `outputs [B, T, U]` gets the last real step's, zeros before the first one."""
     spread = tf.gather(outputs, tf.maximum(source, 0), batch_dims=1)
     return _like(tf.where(source[..., None] >= 0, spread, tf.zeros_like(spread)), outputs)
+
+
+def _nothing(output, states):
+    return []
+
+
+def _outputs(output, states):
+    return [output]
+
+
+def _states(output, states):
+    return states
 
 
 def _shifted(states, first):
