@@ -49,10 +49,15 @@ class Projection(keras.constraints.Constraint):
 
 
 def rounded_down(values, dtype):
-    """The largest numbers of a TensorFlow dtype that are not above the float64 `values`."""
-    stored = np.asarray(values, np.float64).astype(dtype.as_numpy_dtype)
-    below = np.nextafter(stored, np.array(-np.inf, stored.dtype))
-    return np.where(stored.astype(np.float64) > values, below, stored)
+    """The largest normal numbers (or 0) of a TensorFlow dtype that are not above `values`."""
+    kind = dtype.as_numpy_dtype
+    stored = np.asarray(values, np.float64).astype(kind)
+    below = np.nextafter(stored, np.array(-np.inf, kind))
+    stored = np.where(stored.astype(np.float64) > values, below, stored)
+    # TensorFlow takes subnormal numbers for 0.
+    tiny = ml_dtypes.finfo(kind).tiny
+    lowest = np.where(np.asarray(values) < 0.0, -tiny, np.array(0.0, kind))
+    return np.where(np.abs(stored) < tiny, lowest, stored).astype(kind)
 
 
 def spectral_norm_slack(shape):
@@ -101,8 +106,7 @@ class SpectralNorm(Projection):
         # sqrt(rank) times the bound.
         target = (self.bound - absolute) / (1.0 + relative * np.sqrt(min(w.shape)) + 2.0 * slack)
         s, u, v = tf.linalg.svd(w)
-        excess = tf.maximum(s - target, 0.0)
-        projected = w - tf.matmul(u * excess, v, transpose_b=True)
+        projected = tf.matmul(u * tf.minimum(s, target), v, transpose_b=True)
         return s[0] * (1.0 + slack) <= self.bound, projected
 
     def get_config(self):
@@ -147,14 +151,17 @@ class ColumnL1(Projection):
         radii = _repeat(self.radii, np.inf, columns)
         relative, absolute = _margin(dtype, rows)
         slack = 4.0 * rows * EPSILON
-        targets = tf.constant(np.maximum(radii - absolute, 0.0) / (1.0 + relative + 2.0 * slack))
+        targets = np.maximum(radii - absolute, 0.0) / (1.0 + relative + 2.0 * slack)
+        targets = tf.constant(np.where(np.isinf(radii), 0.0, targets))  # free columns are inside
         size = tf.abs(w)
-        ordered = tf.sort(size, axis=0, direction="DESCENDING")
+        # Below the largest entry, where the arithmetic is exact also for huge weights.
+        below = size - tf.reduce_max(size, axis=0)
+        ordered = tf.sort(below, axis=0, direction="DESCENDING")
         count = tf.range(1.0, rows + 1, dtype=w.dtype)[:, None]
         # The threshold that the k largest entries would need; the right k is the last at which
         # the k-th largest still lies above it, and there the threshold is largest.
         threshold = tf.reduce_max((tf.cumsum(ordered) - targets) / count, axis=0)
-        projected = tf.sign(w) * tf.maximum(size - tf.maximum(threshold, 0.0), 0.0)
+        projected = tf.sign(w) * tf.maximum(below - threshold, 0.0)
         return tf.reduce_sum(size, axis=0) * (1.0 + slack) <= radii, projected
 
     def get_config(self):

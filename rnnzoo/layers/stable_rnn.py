@@ -132,7 +132,7 @@ class StableRNN(Recurrent, keras.layers.SimpleRNN):
 
     def __init__(self, units, contraction=0.95, activation="tanh", form="auto", **kwargs):
         for_cell = cell_arguments(kwargs)
-        refuse(kwargs, "recurrent_constraint", "the contraction is held by a constraint of its own")
+        self._check_arguments(units, kwargs)
         cell = StableRNNCell(units, contraction, activation, name="simple_rnn_cell", **for_cell)
         # Past SimpleRNN's constructor, which makes a cell of its own.
         keras.layers.RNN.__init__(self, cell, **kwargs)

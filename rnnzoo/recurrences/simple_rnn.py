@@ -13,6 +13,7 @@ import tensorflow as tf
 from rnnzoo import _checks
 from rnnzoo.recurrences._loops import (
     FORMS,
+    in_graph,
     sharded,
     static_or_dynamic,
     time_loop,
@@ -107,12 +108,15 @@ def simple_rnn(
             '`form` must be "autodiff" or "auto" for an activation that is not known to act on '
             f"each unit alone. Received: form='adjoint', activation={activation!r}"
         )
-    if form == "autodiff" or not known:
-        return _run(*tensors, mask, activation, _autodiff_rnn)
-    if shards is None and tf.executing_eagerly():
-        shards = 1  # eager loops run one after the other
-    shards = _checks.optional_integer("shards", shards)
-    return _run(*tensors, mask, activation, _adjoint_rnn, shards)
+    plain = form == "autodiff" or not known
+    options = (plain, activation, _checks.optional_integer("shards", shards))
+    if tf.executing_eagerly() and known:
+        return in_graph(_run, options, [*tensors, mask], dynamic=_DYNAMIC)
+    return _run(*options, *tensors, mask)
+
+
+# Which axes of an eager call's tensors may differ between calls to one graph: batch and time.
+_DYNAMIC = ((0, 1), (0,), (), (), (), (0, 1))
 
 
 def _checked(inputs, initial_state, kernel, recurrent_kernel, bias):
@@ -165,69 +169,61 @@ def _checked_mask(mask, inputs):
     return mask
 
 
-def _run(inputs, state, kernel, recurrent_kernel, bias, mask, activation, loop, shards=1):
-    """Project every step's input in one product, then run `loop` on each part of the batch."""
+def _run(plain, activation, shards, inputs, state, kernel, recurrent_kernel, bias, mask):
+    """Project every step's input in one product, then run the loop on each part of the batch."""
     units, features = recurrent_kernel.shape[0], kernel.shape[0]
     batch, steps = static_or_dynamic(inputs, 0), static_or_dynamic(inputs, 1)
     projected = tf.reshape(inputs, [-1, features]) @ kernel + bias
     projected = tf.reshape(projected, [batch, steps, units])
-    outputs, state = sharded(
-        lambda p, h, m: loop(p, h, recurrent_kernel, m, activation),
-        [projected, state, mask],
-        shards,
-    )
-    outputs.set_shape([inputs.shape[0], inputs.shape[1], units])
-    return outputs, state
+    run = _plain_rnn if plain else _adjoint_rnn
+
+    def shard(projected, state, mask):
+        mask = None if mask is None else tf.transpose(mask)[..., None]
+        projected = tf.transpose(projected, [1, 0, 2])
+        outputs, state = run(projected, state, recurrent_kernel, mask, activation)
+        return tf.transpose(outputs, [1, 0, 2]), state
+
+    return sharded(shard, [projected, state, mask], shards)
 
 
-def _forward(projected, state, recurrent_kernel, mask, activation, unroll=None):
-    """`projected [T, B, H]`, `mask [T, B, 1]` -> `(outputs [T, B, H], state)`."""
+def _plain_rnn(*arguments):
+    every, state = _forward(*arguments)
+    return every[1:], state
+
+
+def _forward(projected, state, recurrent_kernel, mask, activation):
+    """`projected [T, B, H]`, `mask [T, B, 1]` -> the states from the first on, and the last."""
     steps = static_or_dynamic(projected, 0)
     inputs = tf.TensorArray(projected.dtype, steps).unstack(projected)
     masks = None if mask is None else tf.TensorArray(tf.bool, steps).unstack(mask)
 
-    def step(t, h, outputs):
+    def step(t, h, states):
         new_h = activation(inputs.read(t) + h @ recurrent_kernel)
         if masks is not None:
             new_h = tf.where(masks.read(t), new_h, h)
-        return new_h, outputs.write(t, new_h)
+        return new_h, states.write(t + 1, new_h)
 
-    outputs = tf.TensorArray(projected.dtype, steps, element_shape=state.shape)
-    options = {} if unroll is None else {"unroll": unroll}
-    state, outputs = time_loop(step, (state, outputs), steps, **options)
-    return outputs.stack(), state
-
-
-def _time_major(projected, mask):
-    mask = None if mask is None else tf.transpose(mask)[..., None]
-    return tf.transpose(projected, [1, 0, 2]), mask
-
-
-def _autodiff_rnn(projected, state, recurrent_kernel, mask, activation):
-    projected, mask = _time_major(projected, mask)
-    outputs, state = _forward(projected, state, recurrent_kernel, mask, activation, unroll=1)
-    return tf.transpose(outputs, [1, 0, 2]), state
+    # With the initial state the array is never empty, which TensorFlow cannot stack.
+    states = tf.TensorArray(projected.dtype, steps + 1, element_shape=state.shape)
+    state, states = time_loop(step, (state, states.write(0, state)), steps)
+    return states.stack(), state
 
 
 def _adjoint_rnn(projected, state, recurrent_kernel, mask, activation):
-    projected, mask = _time_major(projected, mask)
-
     def forward(projected, state, recurrent_kernel):
-        return _forward(projected, state, recurrent_kernel, mask, activation), None
+        every, state = _forward(projected, state, recurrent_kernel, mask, activation)
+        return (every[1:], state), every
 
     def adjoint(arguments, outputs, saved, upstream):
-        return _adjoint(*arguments, outputs[0], *upstream, mask, activation)
+        return _adjoint(*arguments, saved, *upstream, mask, activation)
 
     arguments = [projected, state, recurrent_kernel]
-    name = "rnnzoo.recurrences.simple_rnn"
-    outputs, state = with_adjoint(forward, adjoint, arguments, name)
-    return tf.transpose(outputs, [1, 0, 2]), state
+    return with_adjoint(forward, adjoint, arguments, "rnnzoo.recurrences.simple_rnn")
 
 
-def _adjoint(projected, state, recurrent_kernel, outputs, d_outputs, d_state, mask, activation):
-    steps = static_or_dynamic(projected, 0)
-    previous = tf.concat([state[None], outputs], 0)[:-1]
-    slopes = _slopes(activation, projected, previous, recurrent_kernel, outputs)
+def _adjoint(projected, state, recurrent_kernel, every, d_outputs, d_state, mask, activation):
+    steps, previous = static_or_dynamic(projected, 0), every[:-1]
+    slopes = _slopes(activation, projected, previous, recurrent_kernel, every[1:])
     if mask is not None:
         slopes = tf.where(mask, slopes, tf.zeros_like(slopes))
     slope = tf.TensorArray(slopes.dtype, steps).unstack(slopes)
@@ -242,9 +238,10 @@ def _adjoint(projected, state, recurrent_kernel, outputs, d_outputs, d_state, ma
             new_d_h = tf.where(mask[t], new_d_h, d_h)
         return new_d_h, d_a.write(t, now)
 
-    d_a = tf.TensorArray(slopes.dtype, steps, element_shape=state.shape)
+    d_a = tf.TensorArray(slopes.dtype, steps + 1, element_shape=state.shape)
+    d_a = d_a.write(steps, tf.zeros_like(state))  # never empty
     d_h, d_a = time_loop(step, (d_state, d_a), steps, reverse=True)
-    d_a = tf.reshape(d_a.stack(), tf.shape(projected))
+    d_a = d_a.stack()[:-1]
     units = recurrent_kernel.shape[0]
     flat, previous = tf.reshape(d_a, [-1, units]), tf.reshape(previous, [-1, units])
     return d_a, d_h, tf.matmul(previous, flat, transpose_a=True)
