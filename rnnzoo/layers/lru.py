@@ -184,3 +184,7 @@ class LRU(Recurrent, keras.layers.RNN):
         del config["cell"]
         cell = self.cell.get_config()
         return {**config, **{name: cell[name] for name in _CELL_ARGUMENTS}, "form": self.form}
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(**config)  # Keras's RNN would look for a cell, which is made here
