@@ -96,6 +96,7 @@ class ExplicitState:
             )
         self.state_names = list(first.state_inputs)
         self.state_spec = {n: (tuple(t.shape[1:]), t.dtype) for n, t in first.state_inputs.items()}
+        self.time_local_names = sorted(set(first.passed))
         self._calls = first.calls
         self.input_names = [t.name for t in first.inputs]
         self.input_has_time = [t._has_time for t in first.inputs]
@@ -164,6 +165,34 @@ class ExplicitState:
                 state[name] = tf.zeros([batch_size, *shape], dtype)
         return state
 
+    @property
+    def recurrent_layers(self):
+        """The original's recurrent layers, one entry a call."""
+        return [layer for layer, _ in self._calls]
+
+    def slice_time(self, x, begin, end):
+        """The inputs by name, those that run over time cut to the steps `[begin, end)`."""
+        flat = self._flat_inputs(x)
+        times = dict(zip(self.input_names, self.input_has_time))
+        return {n: v[:, begin:end] if times[n] else v for n, v in flat.items()}
+
+    def time_steps(self, x):
+        """How many time steps `x` has, as a scalar tensor."""
+        return tf.shape(self._timed(x))[1]
+
+    def static_time_steps(self, x):
+        """The same as an integer, or None where it is not known."""
+        return self._timed(x).shape[1]
+
+    def _timed(self, x):
+        flat = self._flat_inputs(x)
+        return flat[self.input_names[self.input_has_time.index(True)]]
+
+    def pack_outputs(self, flat):
+        """A flat list of outputs in the structure of the original's."""
+        y = keras.tree.pack_sequence_as(self._functional._outputs_struct, flat)
+        return y[0] if isinstance(y, (list, tuple)) and len(y) == 1 else y
+
     def __call__(self, x, state, mask=None, training=False):
         """Run a chunk.
 
@@ -192,10 +221,7 @@ class ExplicitState:
         if mask is not None:
             inputs["mask"] = tf.convert_to_tensor(mask, tf.bool)
         flat = self._variant(mask is not None, single_step)(inputs, training=training)
-        outputs = [flat[name] for name in self.output_names]
-        y = keras.tree.pack_sequence_as(self._functional._outputs_struct, outputs)
-        if isinstance(y, (list, tuple)) and len(y) == 1:
-            y = y[0]
+        y = self.pack_outputs([flat[name] for name in self.output_names])
         return y, {name: flat[f"next_{name}"] for name in self.state_names}
 
     def _flat_inputs(self, x):

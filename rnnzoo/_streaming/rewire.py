@@ -16,7 +16,7 @@ class Rewiring:
 
     def __init__(self, functional, time_local, masked, single_step):
         self.time_local, self.single_step = time_local, single_step
-        self.used = set()  # the entries of time_local that were met
+        self.used, self.passed = set(), []  # entries of time_local met, names of their layers
         self.state_inputs, self.state_outputs, self.calls = {}, {}, []
         self._twins, self._operations, self._renamed, self._calls = {}, {}, {}, {}
         self._reserved = {tensor.name for tensor in functional.inputs} | {"mask"}
@@ -104,6 +104,8 @@ class Rewiring:
     def _named(self, operation):
         found = {n for n in self.time_local if n in (operation.name, type(operation))}
         self.used |= found
+        if found:
+            self.passed.append(operation.name)
         return bool(found)
 
     def _nested(self, model, path, args, kwargs):

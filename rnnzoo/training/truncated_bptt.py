@@ -1,0 +1,380 @@
+"""TruncatedBPTT: the training step that walks a long sequence in strides."""
+
+import keras
+import tensorflow as tf
+
+from rnnzoo import _checks
+from rnnzoo.streaming import explicit_state
+from rnnzoo.training._carried import CarriedState, ResetEachEpoch
+from rnnzoo.training._steps import StepWeighted, stop_on, with_plain_errors
+
+
+@keras.saving.register_keras_serializable(package="rnnzoo")
+class TruncatedBPTT(keras.Model):
+    r"""Train a recurrent model by truncated back-propagation through time.
+
+    A batch `[B, T, ...]` is walked in strides of `k1` steps; each stride is one optimizer step
+
+    $$w \leftarrow \mathrm{opt}\big(w, \nabla_w\, \ell(y_{b:e}, \hat y_{b:e})\big),\qquad
+      \hat y_{b:e} = M_w(x_{a:e}, \mathrm{stop}(s_a)),\quad a = \max(0, b - (k_2 - k_1))$$
+
+    on its newest steps `[b, e)`. For `k2 = k1` the window is the stride. For `k2 > k1` it begins at
+    the state that the window before computed there (so with the weights of one step earlier) and is
+    recomputed with today's. The state is carried with its gradient cut, in one graph with a loop,
+    so that memory does not grow with `T`. The last stride is shorter where `k1` does not divide
+    `T`; with `k1 >= T` a batch is one update, and equals Keras's own.
+
+    Args:
+        model: A Functional or built Sequential model (see `rnnzoo.explicit_state`, which says what
+            it may hold). It stays usable by itself, with the same weights.
+        k1: Steps between updates, at least 1.
+        k2: Steps that the gradient reaches back, at least `k1`; None: `k1`.
+        stateful: True carries the state from batch to batch, until `reset_state()` or the epoch's
+            begin or end. A window does not reach back into the batch before.
+        time_local: As in `explicit_state`.
+
+    Targets and sample weights: where the model's outputs run over time, `y [B, T, ...]` and weights
+    `[B]` or `[B, T]`; where they do not (`return_sequences=False`), `y [B, ...]`: then the steps up
+    to `T - k2` are run forward only, and one optimizer step is taken on the last `k2`. A stride
+    whose weights are all zero, or that is masked altogether, takes no optimizer step. Loss and
+    metrics are averaged over a batch's time steps, not its strides. `evaluate` and `predict` run
+    the wrapped model from zero state and leave the carried one alone.
+
+    Masks are those that the model makes (Masking, Embedding).
+
+    Raises:
+        ValueError: For a model that `explicit_state` refuses, that has `stateful` layers, or
+            outputs of both kinds; for `k2 < k1`; for targets or weights without the time axis of
+            the outputs; for `jit_compile=True`; while training, for a stateful batch of another
+            size than the one before.
+        FloatingPointError: While training, for a loss that is not finite; it names the step, and
+            the weights are those before it.
+
+    Sources: Williams & Peng, *An Efficient Gradient-Based Algorithm for On-Line Training of
+    Recurrent Network Trajectories* (1990); Miller & Hardt, *Stable Recurrent Models* (2019).
+
+    Example:
+
+    >>> import keras, numpy as np
+    >>> model = keras.Sequential(
+    ...     [keras.Input((None, 2)), keras.layers.GRU(3, return_sequences=True)])
+    >>> trainer = TruncatedBPTT(model, k1=5)
+    >>> trainer.compile("sgd", "mse")
+    >>> _ = trainer.fit(np.ones([4, 20, 2]), np.zeros([4, 20, 3]), verbose=0)
+    >>> int(trainer.optimizer.iterations)
+    4
+    """
+
+    def __init__(self, model, k1, k2=None, stateful=False, time_local=(), **kwargs):
+        k1 = _checks.integer("k1", k1)
+        k2 = k1 if k2 is None else _checks.integer("k2", k2)
+        if k2 < k1:
+            raise ValueError(f"`k2` must be at least `k1`={k1}. Received: k2={k2}")
+        super().__init__(**kwargs)
+        self.k1, self.k2 = k1, k2
+        self.stateful = _checks.boolean("stateful", stateful)
+        self._explicit = explicit_state(model, time_local)
+        self._check_model(model)
+        self.model = model
+        self._carried = CarriedState(self._explicit.state_spec)
+        self._penalty = None
+        self.built = True
+
+    def _check_model(self, model):
+        kept = [layer.name for layer in self._explicit.recurrent_layers if layer.stateful]
+        if kept:
+            raise ValueError(
+                "`model` must have no stateful layers: the state is carried here "
+                f"(TruncatedBPTT(..., stateful=True)). Received: stateful layers {kept}"
+            )
+        kinds = dict(zip(self._explicit.output_names, self._explicit.output_has_time))
+        if len(set(kinds.values())) > 1:
+            raise ValueError(
+                "`model` must have outputs that all run over time, or none that does. "
+                f"Received: outputs (over time or not) {kinds}"
+            )
+
+    def call(self, inputs, training=None):
+        return self.model(inputs, training=training)
+
+    def build(self, input_shape=None):
+        """Nothing to do: the wrapped model is built."""
+
+    def compile(self, *args, jit_compile="auto", **kwargs):
+        if jit_compile is True:
+            raise ValueError(
+                "`jit_compile` must be False or 'auto': the walk over strides is not compiled. "
+                "Received: jit_compile=True"
+            )
+        super().compile(*args, jit_compile=False, **kwargs)
+
+    def compile_from_config(self, config):
+        """Compile again after loading; Keras leaves that to classes with a `compile` of their own."""
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        self.optimizer.build(self.trainable_variables)
+
+    def fit(self, *args, **kwargs):
+        at = 5  # where `callbacks` stands if it is given by position
+        callbacks = args[at] if len(args) > at else kwargs.get("callbacks")
+        if isinstance(callbacks, keras.callbacks.CallbackList):
+            callbacks.append(ResetEachEpoch(self))
+        else:
+            own = [] if callbacks is None else keras.tree.flatten(callbacks)
+            callbacks = [*own, ResetEachEpoch(self)]
+        if len(args) > at:
+            return super().fit(*args[:at], callbacks, *args[at + 1 :], **kwargs)
+        return super().fit(*args, **{**kwargs, "callbacks": callbacks})
+
+    def make_train_function(self, force=False):
+        if self.train_function is None or force:
+            super().make_train_function(force)
+            self.train_function = with_plain_errors(self.train_function)
+        return self.train_function
+
+    def reset_state(self):
+        """Forget the carried state: the next batch begins at zero."""
+        self._carried.reset()
+
+    @property
+    def losses(self):
+        """The model's own penalties; while a stride is trained, those of its window."""
+        return super().losses if self._penalty is None else [self._penalty]
+
+    def train_step(self, data):
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        if not self.optimizer.built:
+            with tf.init_scope():
+                self.optimizer.build(self.trainable_variables)
+        steps = self._explicit.time_steps(x)
+        batch = tf.shape(keras.tree.flatten(x)[0])[0]
+        stop_on(steps == 0, "A batch must have at least one time step. Received: T=", steps)
+        state = self._explicit.initial_state(batch)
+        if self.stateful:
+            state = self._carried.read(state, batch)
+        if self._explicit.output_has_time[0]:
+            self._check_times("y", y, x, ranks=None)
+            self._check_times("sample_weight", sample_weight, x, ranks=1)
+            loss, state = self._walk(x, y, sample_weight, state, steps)
+        else:
+            loss, state = self._walk_to_the_end(x, y, sample_weight, state, steps)
+        if self.stateful:
+            self._carried.write(state, batch)
+        self._loss_tracker.update_state(loss, sample_weight=batch)
+        return self.get_metrics_result()
+
+    def _check_times(self, name, value, x, ranks):
+        steps = self._explicit.static_time_steps(x)
+        for tensor in keras.tree.flatten(value):
+            if tensor is None or tensor.shape.rank == ranks:
+                continue
+            if tensor.shape.rank is not None and (
+                tensor.shape.rank < 2
+                or not tf.TensorShape([steps]).is_compatible_with(tensor.shape[1:2])
+            ):
+                raise ValueError(
+                    f"`{name}` must have the time axis of the outputs, [batch, {steps or 'time'}, "
+                    f"...]. Received: {name}.shape={tuple(tensor.shape)}"
+                )
+
+    def _walk(self, x, y, sample_weight, state, steps):
+        """Outputs over time: one update a stride."""
+
+        def body(begin, window_state, last_state, loss_sum, count):
+            del last_state
+            end = tf.minimum(begin + self.k1, steps)
+            targets = _cut(y, begin, end), _cut(sample_weight, begin, end, per_row=True)
+            train = lambda learn: self._stride(  # noqa: E731
+                x, *targets, window_state, begin, end, steps, learn
+            )
+            if sample_weight is None:
+                loss, weight, window_state, last_state = train(True)
+            else:
+                some = _some_weight(targets[1])
+                loss, weight, window_state, last_state = tf.cond(
+                    some, lambda: train(True), lambda: train(False)
+                )
+            return end, window_state, last_state, loss_sum + loss * weight, count + weight
+
+        zero = tf.constant(0.0)
+        _, _, state, loss_sum, count = tf.while_loop(
+            lambda begin, *_: begin < steps,
+            body,
+            (tf.constant(0), state, state, zero, zero),
+            parallel_iterations=1,
+        )
+        return tf.math.divide_no_nan(loss_sum, count), state
+
+    def _walk_to_the_end(self, x, y, sample_weight, state, steps):
+        """Outputs at the end alone: forward up to the last window, then one update."""
+        first = tf.maximum(0, steps - self.k2)
+
+        def body(begin, state):
+            end = tf.minimum(begin + self.k1, first)
+            _, state, _ = self._forward(x, state, begin, end)
+            return end, state
+
+        _, state = tf.while_loop(
+            lambda begin, _: begin < first, body, (tf.constant(0), state), parallel_iterations=1
+        )
+
+        def window():
+            return self._forward(x, state, first, steps)
+
+        part = self._explicit.slice_time(x, first, steps)
+        if sample_weight is None:
+            loss, _, final = self._update(window, part, y, None, True)
+        else:
+            loss, _, final = tf.cond(
+                _some_weight(sample_weight),
+                lambda: self._update(window, part, y, sample_weight, True),
+                lambda: self._update(window, part, y, sample_weight, False),
+            )
+        return loss, final
+
+    def _stride(self, x, y, sample_weight, state, begin, end, steps, learn):
+        """One stride; returns its loss, its unmasked steps, and the states at the begin of the next
+        window and at the end."""
+        if self.k1 == self.k2:
+            window = lambda: self._forward(x, state, begin, end)  # noqa: E731
+        else:
+            window = lambda: self._window(x, state, begin, end, steps)  # noqa: E731
+        part = self._explicit.slice_time(x, begin, end)
+        loss, weight, states = self._update(window, part, y, sample_weight, learn)
+        return loss, weight, *((states, states) if self.k1 == self.k2 else states)
+
+    def _window(self, x, state, begin, end, steps):
+        """Run `[a, end)` in two pieces, cut where the next window will begin."""
+        reach = self.k2 - self.k1
+        first, following = tf.maximum(0, begin - reach), tf.maximum(0, end - reach)
+
+        def whole():
+            y, final, penalty = self._forward(x, state, first, end)
+            return _newest(_unmask(y), end - begin), (state, final), penalty
+
+        def pieces():
+            before, middle, _ = self._forward(x, state, first, following)
+            after, final, penalty = self._forward(x, middle, following, end)
+            joined = [
+                None if a is None else tf.concat([a, b], axis=1)
+                for a, b in zip(_unmask(before), _unmask(after))
+            ]
+            return _newest(joined, end - begin), (middle, final), penalty
+
+        split = tf.logical_and(following > first, end < steps)
+        flat, states, penalty = tf.cond(split, pieces, whole)
+        return self._remask(flat), states, penalty
+
+    def _remask(self, flat):
+        half = len(flat) // 2
+        for output, mask in zip(flat[:half], flat[half:]):
+            if mask is not None:
+                output._keras_mask = mask
+        return self._explicit.pack_outputs(flat[:half])
+
+    def _forward(self, x, state, begin, end):
+        part = self._explicit.slice_time(x, begin, end)
+        y, new = self._explicit(part, state, training=True)
+        new = {name: tf.ensure_shape(new[name], state[name].shape) for name in state}
+        penalties = [tf.cast(value, tf.float32) for value in self._explicit.model.losses]
+        return y, new, tf.add_n(penalties) if penalties else tf.constant(0.0)
+
+    def _update(self, window, x, y, sample_weight, learn):
+        """The loss of a window and, if `learn`, an optimizer step on it; metrics are updated."""
+        stride = self._explicit.time_steps(x) if self._explicit.output_has_time[0] else 1
+        means = StepWeighted(self.metrics, self._loss_tracker, stride)
+        with tf.GradientTape() as tape:
+            y_pred, states, self._penalty = window()
+            try:
+                loss = self._compute_loss(x, y, y_pred, sample_weight, training=True)
+            finally:
+                self._penalty = None
+            scaled = self.optimizer.scale_loss(loss)
+        mask = getattr(keras.tree.flatten(y_pred)[0], "_keras_mask", None)
+        if learn:
+            step = self.optimizer.iterations
+            checked = stop_on(
+                tf.logical_not(tf.math.is_finite(loss)),
+                "The loss is not finite at the optimizer step (counted from 0), loss: ",
+                step,
+                loss,
+            )
+            gradients = tape.gradient(scaled, self.trainable_variables)
+            with tf.control_dependencies(checked):
+                gradients = [None if g is None else tf.identity(g) for g in gradients]
+            self._apply(gradients, mask, sample_weight)
+        self.compute_metrics(x, y, y_pred, sample_weight=sample_weight)
+        means.finish()
+        states = tf.nest.map_structure(tf.stop_gradient, states)
+        return tf.cast(loss, tf.float32), _count(keras.tree.flatten(y_pred)[0], mask), states
+
+    def _apply(self, gradients, mask, sample_weight):
+        """Take the step, unless the mask leaves nothing that has a loss."""
+        apply = lambda: self.optimizer.apply_gradients(  # noqa: E731
+            [(g, v) for g, v in zip(gradients, self.trainable_variables)]
+        )
+        if mask is None:
+            apply()
+        else:
+            tf.cond(_some_weight(sample_weight, mask), lambda: _done(apply), lambda: True)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "model": keras.saving.serialize_keras_object(self.model),
+            "k1": self.k1,
+            "k2": self.k2,
+            "stateful": self.stateful,
+            "time_local": self._explicit.time_local_names,
+        }
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        model = keras.saving.deserialize_keras_object(config["model"], custom_objects)
+        return cls(**{**config, "model": model})
+
+
+def _done(action):
+    action()
+    return True
+
+
+def _cut(value, begin, end, per_row=False):
+    """The time steps [begin, end) of each tensor; one of rank 1 is per row if `per_row`."""
+
+    def cut(tensor):
+        if tensor is None or (per_row and tensor.shape.rank == 1):
+            return tensor
+        return tensor[:, begin:end]
+
+    return keras.tree.map_structure(cut, value)
+
+
+def _unmask(y):
+    """Outputs and their masks as one flat list, so that both pass through `tf.cond`."""
+    flat = keras.tree.flatten(y)
+    return flat + [getattr(t, "_keras_mask", None) for t in flat]
+
+
+def _newest(tensors, count):
+    return [None if t is None else t[:, tf.shape(t)[1] - count :] for t in tensors]
+
+
+def _some_weight(sample_weight, mask=None):
+    """Whether any step (of those unmasked) has a weight other than zero."""
+    found = []
+    for weight in keras.tree.flatten(sample_weight):
+        if weight is None:
+            found.append(tf.reduce_any(mask))
+            continue
+        some = tf.not_equal(weight, 0)
+        if mask is not None:
+            some = tf.reshape(some, [tf.shape(mask)[0], -1]) & mask
+        found.append(tf.reduce_any(some))
+    return tf.reduce_any(tf.stack(found))
+
+
+def _count(output, mask):
+    """How many steps of the stride the loss is an average over."""
+    if mask is not None:
+        return tf.reduce_sum(tf.cast(mask, tf.float32))
+    return tf.cast(tf.reduce_prod(tf.shape(output)[:2]), tf.float32)
