@@ -159,6 +159,8 @@ def evaluate(name_or_file, task=None, limit=None, split="test"):
     results = model.evaluate(data, return_dict=True, verbose=0)
     results = {name: float(value) for name, value in results.items()}
     stated = _stated(record) if same_task else {}
+    if stated.get("split", "test") != split:  # another split's score is no statement about this one
+        stated = {}
     return {
         "source": os.fspath(name_or_file),
         "task": task.get_config(),

@@ -141,6 +141,7 @@ def test_evaluate_takes_other_tasks_and_splits(installed):
     assert by_config["stated"] is None, "the card states no score on another task"
     on_validation = presets.evaluate("lstm_copy_t5", split="validation")
     assert on_validation["examples"] == 40
+    assert on_validation["stated"] is None, "the card states the score on the test set"
 
 
 def test_evaluate_reads_the_record_of_a_run_beside_its_file(tmp_path):
