@@ -5,8 +5,9 @@ A step object is made for one call of the layer and has two members:
 - ``prepare(x [T, B, F]) -> z [T, B, G]``: all that can be computed for every input at once;
 - ``step(z [R, G], states) -> (output [R, U], states)``: the rest, for R rows.
 
-For the cells of `keras.layers.LSTM`, `GRU` and `SimpleRNN` the input product is part of `prepare`,
-because a window of k steps meets each input k times. Every other cell is called as it is.
+For the cells of `keras.layers.LSTM`, `GRU` and `SimpleRNN` and of `LRU` the input product is part
+of `prepare`, because a window of k steps meets each input k times. Every other cell is called as it
+is.
 """
 
 import contextlib
@@ -14,7 +15,9 @@ import contextlib
 import keras
 import tensorflow as tf
 
+from rnnzoo.layers._lru_cell import LRUCell
 from rnnzoo.layers._recurrent import HALF_PRECISION, full_precision
+from rnnzoo.layers._truncated_diagonal import LRUSteps
 
 
 def cell_steps(cell, training):
@@ -23,6 +26,7 @@ def cell_steps(cell, training):
         keras.layers.LSTMCell: _LSTMSteps,
         keras.layers.GRUCell: _GRUSteps,
         keras.layers.SimpleRNNCell: _SimpleRNNSteps,
+        LRUCell: LRUSteps,
     }
     # A subclass may compute something else: only the very class is known.
     steps = known.get(type(cell))
@@ -45,7 +49,8 @@ def working_dtype(dtype):
 
 def _mixes_dropout(cell):
     """Whether dropout enters a step elsewhere than as one mask on the inputs."""
-    return cell.recurrent_dropout or (cell.dropout and getattr(cell, "implementation", 2) == 1)
+    first_form = getattr(cell, "implementation", 2) == 1
+    return getattr(cell, "recurrent_dropout", 0) or (first_form and cell.dropout)
 
 
 class CellSteps:

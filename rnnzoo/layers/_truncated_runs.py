@@ -37,6 +37,9 @@ class Runs:
         if not sequences:
             last, there = self._last(self.x)
             return self._scan(self.steps.prepare(last), there, self.initial, _nothing)[:2]
+        if hasattr(self.steps, "windows"):  # a diagonal recurrence, whose windows are zero at first
+            outputs, states = self.steps.windows(self.steps.prepare(self.x), self.k)
+            return outputs, [self._at_end(s, i) for s, i in zip(states, self.initial)]
         start = [tf.broadcast_to(s, [self.time, *self._shape(s)]) for s in self.initial]
         return self._rounds(self.steps.prepare(self.x), start)
 

@@ -57,8 +57,9 @@ class TruncatedWrapper(keras.layers.Wrapper):
 
     Cost: `"chunk"` is one pass over T steps. With `return_sequences`, `"window"` does k steps for
     all B T windows together, k times the work of the layer, and training keeps the activations of
-    all k: O(k B T H) memory. `"gradient"` adds one pass without gradient. Without
-    `return_sequences` only the last window is run: k steps of B rows.
+    all k: O(k B T H) memory; for `LRU` log k passes do it, in O(B T N log k). `"gradient"` is k
+    steps for all windows, after one pass without gradient. Without `return_sequences` only the
+    last window is run: k steps of B rows.
 
     XLA: `keras.layers.LSTM` and `GRU` opt out of `compile(jit_compile=True)` unless they are made
     with `use_cudnn=False`, wrapped or not.
@@ -130,7 +131,7 @@ class TruncatedWrapper(keras.layers.Wrapper):
         self._check_sequences(sequences.shape)
         cell, batch = self.layer.cell, tf.shape(sequences)[0]
         mask = self._checked_mask(mask, sequences.shape)
-        initial = self.layer.get_initial_state(batch_size=batch)
+        initial = default = self.layer.get_initial_state(batch_size=batch)
         if initial_state is not None:
             initial = self._checked_state(initial_state, initial, sequences.shape[0])
         if self.go_backwards:
@@ -146,7 +147,7 @@ class TruncatedWrapper(keras.layers.Wrapper):
             outputs, states = self._run(packed, initial, count, bool(training))
         finally:
             self.layer._maybe_reset_dropout_masks(cell)
-        return self._results(outputs, states, initial, mask, source)
+        return self._results(outputs, states, default, mask, source)
 
     def _run(self, packed, initial, count, training):
         steps = cell_steps(self.layer.cell, training)
@@ -162,7 +163,7 @@ class TruncatedWrapper(keras.layers.Wrapper):
             return runs.chunk(self.return_sequences, self.layer._cut(keep))
         return _hdetach_chunks(self.layer, runs, keep, training)
 
-    def _results(self, outputs, states, initial, mask, source):
+    def _results(self, outputs, states, default, mask, source):
         """What the layer returns, from the runs' time-major outputs and flat states."""
         if self.return_sequences:
             outputs = tf.transpose(outputs, [1, 0, 2])
@@ -173,8 +174,8 @@ class TruncatedWrapper(keras.layers.Wrapper):
         outputs = tf.cast(outputs, self.compute_dtype)
         if not self.return_state:
             return outputs
-        states = [tf.cast(s, self.compute_dtype) for s in states]
-        return outputs, *keras.tree.pack_sequence_as(initial, states)
+        states = [tf.cast(s, d.dtype) for s, d in zip(states, keras.tree.flatten(default))]
+        return outputs, *keras.tree.pack_sequence_as(default, states)
 
     def compute_output_shape(self, sequences_shape, initial_state_shape=None):
         return self.layer.compute_output_shape(sequences_shape)

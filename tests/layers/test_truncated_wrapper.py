@@ -213,6 +213,26 @@ def test_initial_state_and_its_gradient(mode, k, sequences):
     assert bool(np.any(ours[1][1] != 0)) == reaches
 
 
+@pytest.mark.parametrize("k", [1, 3, 4, 6, 7, 12, 20])
+def test_lru_windows_are_the_exact_difference(k):
+    """h_t - lambda^k h_{t-k}, both of the full recurrence, in complex128 NumPy."""
+    layer = LRU(H, state_size=6, r_min=0.9, r_max=0.999, return_sequences=True)
+    wrapper = TruncatedWrapper(layer, k)
+    x = inputs(time=12)
+    y = wrapper(x)
+    *_, b, c, d = (m.numpy().astype("float64") for m in layer.cell.matrices())
+    eigenvalues = layer.eigenvalues()
+    z = x.numpy() @ (b[:, :6] + 1j * b[:, 6:])
+    h = np.zeros([B, 13, 6], complex)
+    for t in range(12):
+        h[:, t + 1] = eigenvalues * h[:, t] + z[:, t]
+    before = np.concatenate([np.zeros([B, min(k, 13), 6]), h[:, : max(13 - k, 0)]], 1)
+    window = (h - eigenvalues**k * before)[:, 1:]
+    expected = np.concatenate([window.real, window.imag], -1) @ c
+    skip = x.numpy() * d if d.ndim == 1 else x.numpy() @ d
+    np.testing.assert_allclose(y, expected + skip, rtol=2e-5, atol=2e-5)
+
+
 def test_k1_is_no_recurrence():
     for mode in MODES:
         wrapper, _ = pair("lstm", 1, mode, return_sequences=True)
