@@ -10,10 +10,10 @@ import numpy as np
 import tensorflow as tf
 
 import rnnzoo
-from rnnzoo import _checks, _export_check
-from rnnzoo._export_check import ExportError
-from rnnzoo._export_signatures import stateful_signatures
-from rnnzoo._export_stateless import stateless_signatures
+from rnnzoo import _checks
+from rnnzoo._export.check import ExportError, check_graph, compare
+from rnnzoo._export.signatures import stateful_signatures
+from rnnzoo._export.stateless import stateless_signatures
 from rnnzoo._files import as_path, replacing_folder
 from rnnzoo.serving.warmup import write_warmup
 from rnnzoo.streaming import explicit_state
@@ -170,8 +170,8 @@ def _write_version(folder, signatures, served_name, check):
     archive.write_out(str(folder), verbose=False)
     requests = signatures.example_requests()
     write_warmup(folder, served_name, requests)
-    _export_check.check_graph(folder)
-    difference = _export_check.compare(folder, signatures, requests) if check else None
+    check_graph(folder)
+    difference = compare(folder, signatures, requests) if check else None
     description = json.dumps(_describe(signatures, difference), indent=2)
     (folder / DESCRIPTION).write_text(description + "\n", encoding="utf-8")
 

@@ -14,7 +14,7 @@ from keras import layers
 from tensorflow.core.framework import tensor_pb2
 
 import rnnzoo.layers as zoo
-from rnnzoo import _export_check
+from rnnzoo._export import check as _export_check
 from rnnzoo.export import ExportError, export
 from rnnzoo.serving import warmup
 

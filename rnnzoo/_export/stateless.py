@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from rnnzoo._export_signatures import (
+from rnnzoo._export.signatures import (
     Signature,
     Signatures,
     call_source,

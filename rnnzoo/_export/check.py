@@ -5,7 +5,7 @@ import pathlib
 import numpy as np
 import tensorflow as tf
 
-from rnnzoo._export_signatures import call_source
+from rnnzoo._export.signatures import call_source
 
 _FORBIDDEN = ("PyFunc", "EagerPyFunc", "PyFuncStateless", "Xla", "Cudnn")
 _BATCH, _TIME = 3, 7

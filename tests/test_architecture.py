@@ -1,0 +1,127 @@
+"""The floors of ARCHITECTURE.md, read from the imports; and what importing the package costs."""
+
+import ast
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+import rnnzoo
+
+ROOT = pathlib.Path(rnnzoo.__file__).parent
+# The first name that matches, from the longest; a new file must be put on a floor here.
+FLOORS = {
+    "_checks": 0,
+    "_files": 0,
+    "recurrences": 1,
+    "layers": 2,
+    "checkpoints": 3,
+    "streaming": 3,
+    "_streaming": 3,
+    "training": 3,
+    "diagnostics": 3,
+    "tasks": 4,
+    "presets": 5,
+    "_preset_files": 5,
+    "export": 5,
+    "_export": 5,
+    "serving": 5,
+    "training_run": 6,
+    "_zoo": 6,
+    "experiments": 6,
+    "cli": 7,
+    "__main__": 7,
+}
+
+
+def floor(module):
+    return FLOORS[module.split(".")[1]]
+
+
+def modules():
+    for path in sorted(ROOT.rglob("*.py")):
+        parts = path.relative_to(ROOT.parent).with_suffix("").parts
+        name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+        if name != "rnnzoo":
+            yield name, path
+
+
+def imports(path):
+    """Every rnnzoo module that a file imports, wherever in the file."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            longer = [f"{node.module}.{alias.name}" for alias in node.names]
+            names = [name if is_module(name) else node.module for name in longer]
+        else:
+            continue
+        yield from (name for name in names if name.startswith("rnnzoo."))
+
+
+def is_module(name):
+    path = ROOT.parent / name.replace(".", "/")
+    return path.with_suffix(".py").is_file() or (path / "__init__.py").is_file()
+
+
+@pytest.mark.parametrize(("module", "path"), list(modules()), ids=lambda v: str(v).split("/")[-1])
+def test_a_file_imports_from_its_own_or_lower_floors(module, path):
+    above = {n for n in imports(path) if floor(n) > floor(module)}
+    assert not above, f"{module}, on floor {floor(module)}, imports {above}"
+
+
+def test_there_are_no_cycles():
+    names = dict(modules())
+    graph = {}
+    for name, path in names.items():
+        found = set()
+        for target in imports(path):
+            found.add(target)
+        graph[name] = found - {name}
+    done, path = set(), []
+
+    def visit(name):
+        assert name not in path, " -> ".join([*path[path.index(name) :], name])
+        if name not in done:
+            path.append(name)
+            for target in sorted(graph[name]):
+                visit(target)
+            done.add(path.pop())
+
+    for name in names:
+        visit(name)
+
+
+def run(code):
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT.parent
+    ).stdout.strip()
+
+
+def test_importing_the_package_imports_nothing_heavy():
+    heavy = "{'tensorflow', 'keras', 'matplotlib', 'tensorflow_datasets', 'rich'}"
+    assert run(f"import sys, rnnzoo; print(sorted({heavy} & set(sys.modules)))") == "[]"
+
+
+def test_layers_are_registered_at_once_where_keras_is_there():
+    code = (
+        "import keras, rnnzoo; "
+        "print(keras.saving.get_registered_object('rnnzoo>HDetachLSTM').__name__, "
+        "keras.saving.get_registered_object('rnnzoo>TruncatedBPTT').__name__)"
+    )
+    assert run(code) == "HDetachLSTM TruncatedBPTT"
+
+
+def test_public_names_all_resolve():
+    for name in rnnzoo.__all__:
+        assert getattr(rnnzoo, name) is not None
+    with pytest.raises(AttributeError, match="module 'rnnzoo' has no attribute 'nonsense'"):
+        _ = rnnzoo.nonsense
+
+
+def test_top_level_links_point_into_the_package():
+    for name in ("layers", "tasks", "saved_models"):
+        link = ROOT.parent / name
+        assert link.is_symlink()
+        assert link.resolve() == ROOT / name
