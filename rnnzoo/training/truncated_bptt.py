@@ -7,6 +7,7 @@ from rnnzoo import _checks
 from rnnzoo.streaming import explicit_state
 from rnnzoo.training._carried import CarriedState, ResetEachEpoch
 from rnnzoo.training._steps import StepWeighted, stop_on, with_plain_errors
+from rnnzoo.training._windows import Windows, count_steps, cut_time, some_weight
 
 
 @keras.saving.register_keras_serializable(package="rnnzoo")
@@ -74,13 +75,14 @@ class TruncatedBPTT(keras.Model):
         self.k1, self.k2 = k1, k2
         self.stateful = _checks.boolean("stateful", stateful)
         self._explicit = explicit_state(model, time_local)
-        self._check_model(model)
+        self._check_model()
+        self._windows = Windows(self._explicit, k1, k2)
         self.model = model
         self._carried = CarriedState(self._explicit.state_spec)
         self._penalty = None
         self.built = True
 
-    def _check_model(self, model):
+    def _check_model(self):
         kept = [layer.name for layer in self._explicit.recurrent_layers if layer.stateful]
         if kept:
             raise ValueError(
@@ -109,7 +111,7 @@ class TruncatedBPTT(keras.Model):
         super().compile(*args, jit_compile=False, **kwargs)
 
     def compile_from_config(self, config):
-        """Compile again after loading; Keras leaves that to classes with a `compile` of their own."""
+        """Compile again after loading, which Keras leaves to classes with an own `compile`."""
         self.compile(**keras.saving.deserialize_keras_object(config))
         self.optimizer.build(self.trainable_variables)
 
@@ -152,8 +154,8 @@ class TruncatedBPTT(keras.Model):
         if self.stateful:
             state = self._carried.read(state, batch)
         if self._explicit.output_has_time[0]:
-            self._check_times("y", y, x, ranks=None)
-            self._check_times("sample_weight", sample_weight, x, ranks=1)
+            self._windows.check_times("y", y, x, ranks=None)
+            self._windows.check_times("sample_weight", sample_weight, x, ranks=1)
             loss, state = self._walk(x, y, sample_weight, state, steps)
         else:
             loss, state = self._walk_to_the_end(x, y, sample_weight, state, steps)
@@ -162,37 +164,18 @@ class TruncatedBPTT(keras.Model):
         self._loss_tracker.update_state(loss, sample_weight=batch)
         return self.get_metrics_result()
 
-    def _check_times(self, name, value, x, ranks):
-        steps = self._explicit.static_time_steps(x)
-        for tensor in keras.tree.flatten(value):
-            if tensor is None or tensor.shape.rank == ranks:
-                continue
-            if tensor.shape.rank is not None and (
-                tensor.shape.rank < 2
-                or not tf.TensorShape([steps]).is_compatible_with(tensor.shape[1:2])
-            ):
-                raise ValueError(
-                    f"`{name}` must have the time axis of the outputs, [batch, {steps or 'time'}, "
-                    f"...]. Received: {name}.shape={tuple(tensor.shape)}"
-                )
-
     def _walk(self, x, y, sample_weight, state, steps):
         """Outputs over time: one update a stride."""
 
         def body(begin, window_state, last_state, loss_sum, count):
             del last_state
             end = tf.minimum(begin + self.k1, steps)
-            targets = _cut(y, begin, end), _cut(sample_weight, begin, end, per_row=True)
-            train = lambda learn: self._stride(  # noqa: E731
-                x, *targets, window_state, begin, end, steps, learn
+            targets = cut_time(y, begin, end), cut_time(sample_weight, begin, end, per_row=True)
+            loss, weight, (window_state, last_state) = self._update_if_weighted(
+                lambda: self._windows.stride(x, window_state, begin, end, steps),
+                self._explicit.slice_time(x, begin, end),
+                *targets,
             )
-            if sample_weight is None:
-                loss, weight, window_state, last_state = train(True)
-            else:
-                some = _some_weight(targets[1])
-                loss, weight, window_state, last_state = tf.cond(
-                    some, lambda: train(True), lambda: train(False)
-                )
             return end, window_state, last_state, loss_sum + loss * weight, count + weight
 
         zero = tf.constant(0.0)
@@ -210,73 +193,30 @@ class TruncatedBPTT(keras.Model):
 
         def body(begin, state):
             end = tf.minimum(begin + self.k1, first)
-            _, state, _ = self._forward(x, state, begin, end)
+            _, state, _ = self._windows.forward(x, state, begin, end)
             return end, state
 
         _, state = tf.while_loop(
             lambda begin, _: begin < first, body, (tf.constant(0), state), parallel_iterations=1
         )
 
-        def window():
-            return self._forward(x, state, first, steps)
-
-        part = self._explicit.slice_time(x, first, steps)
-        if sample_weight is None:
-            loss, _, final = self._update(window, part, y, None, True)
-        else:
-            loss, _, final = tf.cond(
-                _some_weight(sample_weight),
-                lambda: self._update(window, part, y, sample_weight, True),
-                lambda: self._update(window, part, y, sample_weight, False),
-            )
+        loss, _, final = self._update_if_weighted(
+            lambda: self._windows.forward(x, state, first, steps),
+            self._explicit.slice_time(x, first, steps),
+            y,
+            sample_weight,
+        )
         return loss, final
 
-    def _stride(self, x, y, sample_weight, state, begin, end, steps, learn):
-        """One stride; returns its loss, its unmasked steps, and the states at the begin of the next
-        window and at the end."""
-        if self.k1 == self.k2:
-            window = lambda: self._forward(x, state, begin, end)  # noqa: E731
-        else:
-            window = lambda: self._window(x, state, begin, end, steps)  # noqa: E731
-        part = self._explicit.slice_time(x, begin, end)
-        loss, weight, states = self._update(window, part, y, sample_weight, learn)
-        return loss, weight, *((states, states) if self.k1 == self.k2 else states)
-
-    def _window(self, x, state, begin, end, steps):
-        """Run `[a, end)` in two pieces, cut where the next window will begin."""
-        reach = self.k2 - self.k1
-        first, following = tf.maximum(0, begin - reach), tf.maximum(0, end - reach)
-
-        def whole():
-            y, final, penalty = self._forward(x, state, first, end)
-            return _newest(_unmask(y), end - begin), (state, final), penalty
-
-        def pieces():
-            before, middle, _ = self._forward(x, state, first, following)
-            after, final, penalty = self._forward(x, middle, following, end)
-            joined = [
-                None if a is None else tf.concat([a, b], axis=1)
-                for a, b in zip(_unmask(before), _unmask(after))
-            ]
-            return _newest(joined, end - begin), (middle, final), penalty
-
-        split = tf.logical_and(following > first, end < steps)
-        flat, states, penalty = tf.cond(split, pieces, whole)
-        return self._remask(flat), states, penalty
-
-    def _remask(self, flat):
-        half = len(flat) // 2
-        for output, mask in zip(flat[:half], flat[half:]):
-            if mask is not None:
-                output._keras_mask = mask
-        return self._explicit.pack_outputs(flat[:half])
-
-    def _forward(self, x, state, begin, end):
-        part = self._explicit.slice_time(x, begin, end)
-        y, new = self._explicit(part, state, training=True)
-        new = {name: tf.ensure_shape(new[name], state[name].shape) for name in state}
-        penalties = [tf.cast(value, tf.float32) for value in self._explicit.model.losses]
-        return y, new, tf.add_n(penalties) if penalties else tf.constant(0.0)
+    def _update_if_weighted(self, window, x, y, sample_weight):
+        """`_update`, with an optimizer step only where some weight is not zero."""
+        if sample_weight is None:
+            return self._update(window, x, y, None, True)
+        return tf.cond(
+            some_weight(sample_weight),
+            lambda: self._update(window, x, y, sample_weight, True),
+            lambda: self._update(window, x, y, sample_weight, False),
+        )
 
     def _update(self, window, x, y, sample_weight, learn):
         """The loss of a window and, if `learn`, an optimizer step on it; metrics are updated."""
@@ -291,31 +231,35 @@ class TruncatedBPTT(keras.Model):
             scaled = self.optimizer.scale_loss(loss)
         mask = getattr(keras.tree.flatten(y_pred)[0], "_keras_mask", None)
         if learn:
-            step = self.optimizer.iterations
-            checked = stop_on(
-                tf.logical_not(tf.math.is_finite(loss)),
-                "The loss is not finite at the optimizer step (counted from 0), loss: ",
-                step,
-                loss,
-            )
             gradients = tape.gradient(scaled, self.trainable_variables)
-            with tf.control_dependencies(checked):
-                gradients = [None if g is None else tf.identity(g) for g in gradients]
-            self._apply(gradients, mask, sample_weight)
+            self._apply(self._checked(gradients, loss), mask, sample_weight)
         self.compute_metrics(x, y, y_pred, sample_weight=sample_weight)
         means.finish()
         states = tf.nest.map_structure(tf.stop_gradient, states)
-        return tf.cast(loss, tf.float32), _count(keras.tree.flatten(y_pred)[0], mask), states
+        return tf.cast(loss, tf.float32), count_steps(keras.tree.flatten(y_pred)[0], mask), states
+
+    def _checked(self, gradients, loss):
+        """The gradients, once the loss is known to be finite."""
+        stop = stop_on(
+            tf.logical_not(tf.math.is_finite(loss)),
+            "The loss is not finite at the optimizer step (counted from 0), loss: ",
+            self.optimizer.iterations,
+            loss,
+        )
+        with tf.control_dependencies(stop):
+            return [None if g is None else tf.identity(g) for g in gradients]
 
     def _apply(self, gradients, mask, sample_weight):
         """Take the step, unless the mask leaves nothing that has a loss."""
-        apply = lambda: self.optimizer.apply_gradients(  # noqa: E731
-            [(g, v) for g, v in zip(gradients, self.trainable_variables)]
-        )
+
+        def apply():
+            self.optimizer.apply_gradients(list(zip(gradients, self.trainable_variables)))
+            return True
+
         if mask is None:
             apply()
         else:
-            tf.cond(_some_weight(sample_weight, mask), lambda: _done(apply), lambda: True)
+            tf.cond(some_weight(sample_weight, mask), apply, lambda: True)
 
     def get_config(self):
         return {
@@ -331,50 +275,3 @@ class TruncatedBPTT(keras.Model):
     def from_config(cls, config, custom_objects=None):
         model = keras.saving.deserialize_keras_object(config["model"], custom_objects)
         return cls(**{**config, "model": model})
-
-
-def _done(action):
-    action()
-    return True
-
-
-def _cut(value, begin, end, per_row=False):
-    """The time steps [begin, end) of each tensor; one of rank 1 is per row if `per_row`."""
-
-    def cut(tensor):
-        if tensor is None or (per_row and tensor.shape.rank == 1):
-            return tensor
-        return tensor[:, begin:end]
-
-    return keras.tree.map_structure(cut, value)
-
-
-def _unmask(y):
-    """Outputs and their masks as one flat list, so that both pass through `tf.cond`."""
-    flat = keras.tree.flatten(y)
-    return flat + [getattr(t, "_keras_mask", None) for t in flat]
-
-
-def _newest(tensors, count):
-    return [None if t is None else t[:, tf.shape(t)[1] - count :] for t in tensors]
-
-
-def _some_weight(sample_weight, mask=None):
-    """Whether any step (of those unmasked) has a weight other than zero."""
-    found = []
-    for weight in keras.tree.flatten(sample_weight):
-        if weight is None:
-            found.append(tf.reduce_any(mask))
-            continue
-        some = tf.not_equal(weight, 0)
-        if mask is not None:
-            some = tf.reshape(some, [tf.shape(mask)[0], -1]) & mask
-        found.append(tf.reduce_any(some))
-    return tf.reduce_any(tf.stack(found))
-
-
-def _count(output, mask):
-    """How many steps of the stride the loss is an average over."""
-    if mask is not None:
-        return tf.reduce_sum(tf.cast(mask, tf.float32))
-    return tf.cast(tf.reduce_prod(tf.shape(output)[:2]), tf.float32)
