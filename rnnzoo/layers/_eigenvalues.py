@@ -5,6 +5,7 @@ for NumPy (in float64, for `eigenvalues()`): `xp` is one or the other.
 """
 
 import keras
+import ml_dtypes
 import numpy as np
 import tensorflow as tf
 
@@ -19,7 +20,7 @@ def largest_modulus(dtype):
 
     Below it the rounded real and imaginary parts, too, stay inside the unit circle.
     """
-    return 1.0 - 8.0 * float(tf.experimental.numpy.finfo(tf.as_dtype(dtype).as_numpy_dtype).eps)
+    return 1.0 - 8.0 * float(ml_dtypes.finfo(tf.as_dtype(dtype).as_numpy_dtype).eps)
 
 
 class Exponential:

@@ -11,6 +11,7 @@ from rnnzoo.recurrences import _blocks
 from rnnzoo.recurrences._loops import FORMS, static_or_dynamic, with_adjoint
 
 
+@tf.autograph.experimental.do_not_convert
 def diagonal(
     inputs_re,
     inputs_im,
@@ -65,6 +66,7 @@ def diagonal(
     return (*tf.split(states, 2, axis=-1), *final)
 
 
+@tf.autograph.experimental.do_not_convert
 def lru(
     inputs,
     initial_re,
@@ -141,6 +143,11 @@ def _state(inputs, initial_re, initial_im, lambda_re, lambda_im):
     values = [tf.convert_to_tensor(v, inputs.dtype) for v in values]
     _expect("lambda_re", values[2], [None])
     n = values[2].shape[0]
+    if n is None or inputs.shape[2] is None:
+        raise ValueError(
+            "The last axis of `inputs` and of `lambda_re` must be known. Received: "
+            f"inputs.shape={inputs.shape}, lambda_re.shape={values[2].shape}"
+        )
     _expect("lambda_im", values[3], [n])
     _expect("initial_re", values[0], [inputs.shape[0], n])
     _expect("initial_im", values[1], [inputs.shape[0], n])
