@@ -148,13 +148,14 @@ def cell_loop(cell, sequences, states, mask=None, training=False, cut=None):
         if mask is not None:
             new_output = tf.where(mask[t], new_output, output)
             new_states = [tf.where(mask[t], new, old) for new, old in zip(new_states, states)]
-        return (new_output, outputs.write(t, new_output), *new_states)
+        return (new_output, outputs.write(t + 1, new_output), *new_states)
 
     size = cell.output_size
     output = tf.zeros([static_or_dynamic(sequences, 1), size], sequences.dtype)
-    outputs = tf.TensorArray(sequences.dtype, steps, element_shape=[sequences.shape[1], size])
+    outputs = tf.TensorArray(sequences.dtype, steps + 1, element_shape=[sequences.shape[1], size])
+    outputs = outputs.write(0, output)  # never empty, which TensorFlow cannot stack
     _, outputs, *states = time_loop(step, (output, outputs, *states), steps, unroll=1)
-    return tf.transpose(outputs.stack(), [1, 0, 2]), list(states)
+    return tf.transpose(outputs.stack()[1:], [1, 0, 2]), list(states)
 
 
 def full_precision(variable):

@@ -168,6 +168,18 @@ def test_weights_are_those_of_the_lstm_and_move_both_ways():
     np.testing.assert_allclose(ours(x), theirs(x), atol=1e-12)
 
 
+@pytest.mark.parametrize("options", [{}, {"activation": "relu"}])
+def test_no_time_steps_at_all(options):
+    ours = HDetachLSTM(H, return_sequences=True, return_state=True, **options)
+    ours.build([None, None, F])
+    spec = [tf.TensorSpec([None, None, F]), tf.TensorSpec([None, H]), tf.TensorSpec([None, H])]
+    call = tf.function(lambda x, h, c: ours(x, initial_state=[h, c]), input_signature=spec)
+    outputs, h, c = call(tf.zeros([2, 0, F]), tf.ones([2, H]), 2 * tf.ones([2, H]))
+    assert outputs.shape == (2, 0, H)
+    np.testing.assert_array_equal(h, 1.0)
+    np.testing.assert_array_equal(c, 2.0)
+
+
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
 def test_mixed_precision_keeps_float32_inside(policy):
     layer = HDetachLSTM(H, dtype=policy, return_state=True)
