@@ -1,6 +1,4 @@
-"""LRU against complex NumPy, its bound, and its life as a Keras layer."""
-
-import inspect
+"""LRU against complex NumPy, against its own cell, and in pieces."""
 
 import keras
 import numpy as np
@@ -8,28 +6,9 @@ import pytest
 import tensorflow as tf
 
 from rnnzoo.layers import LRU, _eigenvalues
-from rnnzoo.layers.lru import LRUCell
 from rnnzoo.recurrences import SecondDerivativeError
 from tests.references import lru as reference
-
-PARAMETRIZATIONS = ("exponential", "polar", "tanh", "cartesian")
-MASK = np.array([[1, 1, 0, 1, 0, 1], [0, 0, 1, 1, 1, 0], [0, 0, 0, 0, 0, 0]], bool)
-EVERYTHING = {"return_sequences": True, "return_state": True}
-
-
-def built(units=5, features=3, state_size=4, batch=None, **options):
-    options = {"r_min": 0.3, "r_max": 0.95, "seed": 3, "dtype": "float64", **options}
-    layer = LRU(units, state_size=state_size, **options)
-    layer.build([batch, None, features])
-    return layer
-
-
-def normal(*shape, seed=0):
-    return np.random.default_rng(seed).normal(size=shape)
-
-
-def weight(layer, name):
-    return {w.name: w for w in layer.weights}[name].numpy()
+from tests.references.lru_layers import EVERYTHING, MASK, PARAMETRIZATIONS, built, normal, weight
 
 
 def numpy_twin(layer):
@@ -137,128 +116,6 @@ def test_weights_are_those_of_the_published_code():
         np.testing.assert_allclose(gamma, np.sqrt(1 - np.abs(found) ** 2), rtol=1e-9)
 
 
-@pytest.mark.parametrize("parametrization", PARAMETRIZATIONS)
-def test_the_first_eigenvalues_fill_the_ring_evenly(parametrization):
-    layer = built(
-        state_size=4000,
-        parametrization=parametrization,
-        r_min=0.6,
-        r_max=0.9,
-        max_phase=1.5,
-        dtype="float32",
-    )
-    found = layer.eigenvalues()
-    u = (np.abs(found) ** 2 - 0.6**2) / (0.9**2 - 0.6**2)
-    for sample in (u, np.angle(found) / 1.5):
-        assert sample.min() > -1e-5
-        assert sample.max() < 1 + 1e-5
-        # Kolmogorov's distance; for 4000 uniform draws it exceeds 0.03 once in 700 times.
-        order = np.sort(sample)
-        assert np.abs(order - np.arange(4000) / 4000).max() < 0.03
-    for name, variance in [("B_re", 1 / 6), ("B_im", 1 / 6), ("C_re", 1 / 4000), ("D", 1 / 3)]:
-        values = weight(layer, name)
-        error = 5 * variance * np.sqrt(2 / values.size)
-        np.testing.assert_allclose(np.mean(values**2), variance, atol=error)
-
-
-def test_a_seed_decides_every_draw():
-    a, b, c = (built(seed=seed).get_weights() for seed in (3, 3, 4))
-    assert all(np.array_equal(u, v) for u, v in zip(a, b))
-    assert not any(np.array_equal(u, v) for u, v in zip(a, c))
-    # No two draws of one seed are the same stream.
-    assert not np.allclose(built(features=4).cell.B_re, built(features=4).cell.B_im)
-
-
-@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16", "float16"])
-@pytest.mark.parametrize("parametrization", PARAMETRIZATIONS)
-def test_eigenvalues_stay_inside_the_circle_at_build_and_after_any_step(parametrization, dtype):
-    layer = built(
-        parametrization=parametrization, r_min=0.5, r_max=1.0, state_size=300, dtype=dtype
-    )
-    low = 1e-9 if parametrization == "tanh" else 0.0
-    edge = built(
-        parametrization=parametrization, r_min=1 - 1e-12, r_max=1.0, state_size=50, dtype=dtype
-    )
-    center = built(parametrization=parametrization, r_min=low, r_max=1e-6, dtype=dtype)
-    for fresh in (layer, edge, center):
-        assert fresh.contraction() < 1
-        assert np.abs(fresh.eigenvalues()).max() <= fresh.contraction()
-    weights = layer.cell.eigenvalue_weights()
-    rng = np.random.default_rng(0)
-    optimizer = keras.optimizers.SGD(1.0)
-    x = normal(1, 20, 3).astype("float32")
-    for size in (1e-3, 1.0, 30.0, 1e4):
-        steps = [tf.cast(size * rng.normal(size=w.shape), w.dtype) for w in weights]
-        optimizer.apply(steps, weights)
-        assert np.abs(layer.eigenvalues()).max() < 1
-        assert layer.contraction() < 1
-        if dtype in ("float16", "bfloat16"):
-            continue  # a right gradient may be beyond their range
-        with tf.GradientTape() as tape:
-            loss = tf.reduce_sum(layer(x, training=True))
-        for gradient in tape.gradient(loss, weights):
-            assert np.isfinite(np.asarray(gradient, np.float64)).all()
-
-
-def test_constraints_are_projections_and_hide_nothing_that_is_not_finite():
-    disc = _eigenvalues.Disc(0.5)
-    w = np.array([[3.0, 0.1, 0.0, 1e30], [4.0, 0.2, -2.0, 0.0]], "float32")
-    inside = np.array([[0.3, 0.1, 0.0, 0.5], [0.4, 0.2, -0.5, 0.0]], "float32")
-    np.testing.assert_allclose(disc(w), inside, rtol=1e-6)
-    np.testing.assert_array_equal(disc(disc(w)), disc(w))
-    interval = _eigenvalues.Interval(-1, 2)
-    np.testing.assert_array_equal(interval([-3.0, 0.5, 5.0]), [-1.0, 0.5, 2.0])
-    assert not np.isfinite(interval([np.nan, np.inf])).any()
-    assert np.isnan(disc(np.array([[np.nan], [0.0]]))[0]).all()
-
-
-def test_contraction_bounds_trajectories_and_tells_the_truth_about_given_weights():
-    for parametrization in PARAMETRIZATIONS:
-        layer = built(parametrization=parametrization, dtype="float32", **EVERYTHING)
-        bound = layer.contraction()
-        assert bound <= np.abs(layer.eigenvalues()).max() * (1 + 2e-6)
-        x, states = normal(50, 1, 3).astype("float32"), normal(4, 50, 4).astype("float32")
-        a = np.concatenate(layer(x, initial_state=[states[0], states[1]])[1:], 1)
-        b = np.concatenate(layer(x, initial_state=[states[2], states[3]])[1:], 1)
-        before = np.linalg.norm(
-            np.concatenate([states[0] - states[2], states[1] - states[3]], 1), axis=1
-        )
-        ratio = np.linalg.norm(a - b, axis=1) / before
-        assert ratio.max() <= bound * (1 + 1e-6)
-    layer = built(dtype="float32")
-    layer.cell.nu_log.assign(np.full(4, -100.0))
-    assert layer.contraction() >= 1
-    assert layer.contraction(input_bound=2.0) == layer.contraction()
-    with pytest.raises(ValueError, match="`input_bound` must be a number in"):
-        layer.contraction(input_bound=-1.0)
-    with pytest.raises(ValueError, match="must be built before"):
-        LRU(3, name="fresh").eigenvalues()
-
-
-def test_tanh_with_fixed_normalization_has_unit_curvature_at_every_eigenvalue():
-    """The loss of one normalised eigenvalue against another is 1 - gamma gamma* Re 1/(1 - l l*)."""
-    for modulus, phase in [(0.5, 0.3), (0.9, 2.0), (0.99, 1.0)]:
-        optimum = tf.constant(np.array(_eigenvalues.Tanh.encode(modulus, phase)))
-
-        def loss(point, optimum=optimum):
-            a_re, a_im, a_rest = _eigenvalues.Tanh.decode(tf.math, point[0], point[1])
-            b_re, b_im, b_rest = _eigenvalues.Tanh.decode(tf.math, optimum[0], optimum[1])
-            re, im = 1 - (a_re * b_re + a_im * b_im), a_im * b_re - a_re * b_im
-            return 1 - tf.sqrt(a_rest * b_rest) * re / (re * re + im * im)
-
-        with tf.GradientTape() as outer:
-            outer.watch(optimum)
-            with tf.GradientTape() as inner:
-                inner.watch(optimum)
-                value = loss(optimum, tf.stop_gradient(optimum))
-            gradient = inner.gradient(value, optimum)
-        hessian = outer.jacobian(gradient, optimum)
-        np.testing.assert_allclose(gradient, [0, 0], atol=1e-12)
-        # omega_nu moves the angle as well, a shear: it leaves the determinant as it is.
-        np.testing.assert_allclose(np.linalg.det(hessian), 1.0, rtol=1e-8)
-        np.testing.assert_allclose(hessian[1, 1], 1.0, rtol=1e-8)
-
-
 @pytest.mark.parametrize(
     "options",
     [
@@ -304,79 +161,6 @@ def test_two_chunks_equal_one_pass_carried_and_stateful():
         stateful(x[:2])
 
 
-@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
-def test_mixed_precision_keeps_weights_and_state_in_float32(policy):
-    layer = built(dtype=policy, stateful=True, batch=2, **EVERYTHING)
-    exact = built(dtype="float32", stateful=True, batch=2, **EVERYTHING)
-    assert {w.dtype for w in layer.weights} == {"float32"}
-    half = tf.as_dtype(layer.compute_dtype)
-    x = tf.cast(normal(2, 9, 3), half)
-    with tf.GradientTape() as tape:
-        y, *state = layer(x, training=True)
-        loss = tf.reduce_sum(tf.cast(y, "float32") ** 2)
-    assert [y.dtype, *(s.dtype for s in state)] == [half, tf.float32, tf.float32]
-    wanted, *exact_state = exact(tf.cast(x, "float32"), training=True)
-    np.testing.assert_array_equal(state, exact_state)
-    np.testing.assert_array_equal(y, tf.cast(wanted, half))
-    assert all(g.dtype == tf.float32 for g in tape.gradient(loss, layer.trainable_weights))
-    # The carried state, too: neither Keras's casts nor a variable's autocast may round it.
-    np.testing.assert_array_equal(layer(x)[1:], exact(tf.cast(x, "float32"))[1:])
-    given = layer(x, initial_state=state)[1:]
-    np.testing.assert_array_equal(given, exact(tf.cast(x, "float32"), initial_state=state)[1:])
-    symbolic = layer(keras.KerasTensor([2, 9, 3], dtype=half.name))
-    assert [s.dtype for s in symbolic] == [half.name, "float32", "float32"]
-    outputs, states = layer.cell(x[:, 0], layer.get_initial_state(2))
-    assert [outputs.dtype, states[0].dtype] == [half, tf.float32]
-
-
-def small_model(**options):
-    model = keras.Sequential(
-        [
-            keras.Input([None, 3]),
-            keras.layers.Masking(),
-            LRU(4, return_sequences=True, seed=1, **options),
-            keras.layers.Bidirectional(LRU(3, state_size=5, seed=2, **options)),
-            keras.layers.Dense(1),
-        ]
-    )
-    model.compile("adam", "mse", jit_compile=False)
-    return model
-
-
-def test_stacked_and_bidirectional_models_learn_and_come_back_from_a_file(tmp_path):
-    model = small_model(r_min=0.5, parametrization="tanh")
-    x = normal(8, 12, 3).astype("float32")
-    x[2, 7:] = 0
-    y = x.sum((1, 2))[:, None] / 6
-    history = model.fit(x, y, epochs=12, verbose=0).history["loss"]
-    assert history[-1] < 0.8 * history[0]
-    path = tmp_path / "model.keras"
-    model.save(path)
-    again = keras.models.load_model(path)
-    np.testing.assert_array_equal(again.predict(x, verbose=0), model.predict(x, verbose=0))
-    assert again.layers[1].get_config() == model.layers[1].get_config()
-
-
-def test_bidirectional_hands_on_states():
-    layer = keras.layers.Bidirectional(built(**EVERYTHING), dtype="float64")
-    x = normal(2, 7, 3)
-    y, *states = layer(x)
-    assert len(states) == 4
-    again, *_ = layer(x, initial_state=[tf.zeros([2, 4], tf.float64)] * 4)
-    np.testing.assert_allclose(again, y, atol=1e-14)
-    flipped = layer.backward_layer(x)[0][:, ::-1]
-    np.testing.assert_allclose(y, np.concatenate([layer.forward_layer(x)[0], flipped], -1))
-
-
-def test_exports_with_dynamic_batch_and_time(tmp_path):
-    model = small_model(r_max=0.9)
-    model.export(str(tmp_path / "served"), verbose=False)
-    served = tf.saved_model.load(str(tmp_path / "served"))
-    for b, t in [(1, 1), (5, 40)]:
-        x = normal(b, t, 3).astype("float32")
-        np.testing.assert_allclose(served.serve(x), model(x), atol=1e-6)
-
-
 def test_compiled_with_xla_a_training_step_is_the_same():
     layer = built(return_sequences=True)
     x = tf.constant(normal(2, 9, 3))
@@ -389,39 +173,6 @@ def test_compiled_with_xla_a_training_step_is_the_same():
     compiled = tf.function(gradients, jit_compile=True, autograph=False)()
     for got, want in zip(tf.nest.flatten(compiled), tf.nest.flatten(gradients())):
         np.testing.assert_allclose(got, want, atol=1e-12)
-
-
-def test_can_be_built_while_its_first_call_is_traced():
-    layer = LRU(3, seed=5)
-    x = tf.constant(normal(2, 4, 3).astype("float32"))
-    traced = tf.function(layer, autograph=False)(x)
-    np.testing.assert_allclose(traced, layer(x), atol=1e-6)
-
-
-def test_the_configuration_holds_every_argument():
-    options = {
-        "units": 3,
-        "state_size": 6,
-        "parametrization": "tanh",
-        "normalization": None,
-        "r_min": 0.2,
-        "r_max": 0.9,
-        "max_phase": 1.0,
-        "seed": 7,
-        "form": "autodiff",
-        "return_sequences": True,
-        "return_state": True,
-        "go_backwards": True,
-        "zero_output_for_mask": True,
-        "name": "mine",
-    }
-    config = LRU(**options).get_config()
-    assert {k: config[k] for k in options} == options
-    assert set(inspect.signature(LRU).parameters) - {"kwargs"} <= set(config)
-    assert LRU.from_config(config).get_config() == config
-    cell = LRUCell(3, state_size=6, seed=1)
-    assert LRUCell.from_config(cell.get_config()).get_config() == cell.get_config()
-    assert LRU(3).get_config()["state_size"] is None
 
 
 def test_second_derivatives_are_refused_or_right():
@@ -448,46 +199,3 @@ def test_second_derivatives_are_refused_or_right():
 
     numeric = (slope(1e-5) - slope(-1e-5)) / 2e-5
     np.testing.assert_allclose(hessian_diagonal("autodiff")[0], numeric, rtol=1e-7)
-
-
-@pytest.mark.parametrize(
-    ("wrong", "error", "message"),
-    [
-        ({"units": 0}, ValueError, "`units` must be an integer of at least 1.*units=0"),
-        ({"units": 2.5}, TypeError, "`units` must be an integer"),
-        ({"state_size": -1}, ValueError, "`state_size` must be .*at least 1.*state_size=-1"),
-        ({"state_size": "4"}, TypeError, "`state_size` must be an integer"),
-        ({"parametrization": "exp"}, ValueError, "`parametrization` must be one of 'exponential'"),
-        ({"normalization": "l2"}, ValueError, "`normalization` must be one of 'learned', 'fixed'"),
-        ({"r_min": 1.0}, ValueError, r"`r_min` must be a number in \[0, 1\).*r_min=1.0"),
-        ({"r_min": -0.1}, ValueError, "`r_min` must be a number"),
-        ({"r_min": 0.8, "r_max": 0.7}, ValueError, r"`r_min` must be a number in \[0, 0.7\]"),
-        ({"r_max": 1.5}, ValueError, r"`r_max` must be a number in \(0, 1\]"),
-        ({"r_max": "1"}, TypeError, "`r_max` must be a number"),
-        ({"max_phase": 7}, ValueError, "`max_phase` must be a number in"),
-        ({"max_phase": 0}, ValueError, "`max_phase` must be a number in"),
-        ({"parametrization": "tanh"}, ValueError, "`r_min` must be positive with .*'tanh'"),
-        ({"seed": -2}, ValueError, "`seed` must be an integer of at least 0"),
-        ({"form": "best"}, ValueError, "`form` must be one of"),
-        ({"unroll": True}, ValueError, "`unroll` must be False"),
-        ({"return_sequences": 1}, TypeError, "`return_sequences` must be True or False"),
-        ({"activation": "tanh"}, ValueError, "Unrecognized keyword arguments.*activation"),
-    ],
-)
-def test_wrong_arguments(wrong, error, message):
-    with pytest.raises(error, match=message):
-        LRU(**{"units": 3, **wrong})
-
-
-def test_wrong_calls():
-    layer = built(name="mine")
-    with pytest.raises(ValueError, match=r"`sequences` of mine must have the shape"):
-        layer(normal(2, 3))
-    with pytest.raises(ValueError, match=r"`mask` of mine must have the shape"):
-        layer(normal(2, 3, 3), mask=np.ones([2, 4], bool))
-    with pytest.raises(ValueError, match=r"`initial_state` of mine must be 2 tensor"):
-        layer(normal(2, 3, 3), initial_state=[normal(2, 4)])
-    with pytest.raises(ValueError, match=r"`initial_state` of mine must be 2 tensor"):
-        layer(normal(2, 3, 3), initial_state=[normal(2, 4), normal(2, 5)])
-    with pytest.raises(ValueError, match="last axis of the inputs"):
-        LRU(3).build([None, None, None])
