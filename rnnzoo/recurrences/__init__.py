@@ -15,8 +15,8 @@ size.
 """
 
 from rnnzoo.recurrences._loops import SecondDerivativeError
-from rnnzoo.recurrences.diagonal import diagonal
+from rnnzoo.recurrences.diagonal import diagonal, lru
 from rnnzoo.recurrences.lstm import lstm
 from rnnzoo.recurrences.simple_rnn import simple_rnn
 
-__all__ = ["SecondDerivativeError", "diagonal", "lstm", "simple_rnn"]
+__all__ = ["SecondDerivativeError", "diagonal", "lru", "lstm", "simple_rnn"]
