@@ -1,0 +1,5 @@
+"""``python -m rnnzoo``: the `rnnzoo` command."""
+
+from rnnzoo.cli import main
+
+main(prog_name="rnnzoo")

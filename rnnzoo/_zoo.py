@@ -1,0 +1,97 @@
+"""The recurrent layers that the command line and the experiments know by name."""
+
+import dataclasses
+import importlib
+import math
+
+from rnnzoo import _checks
+
+_KERAS_OPTIONS = {"use_bias": True, "dropout": 0.0, "go_backwards": False, "seed": None}
+_LSTM_OPTIONS = {**_KERAS_OPTIONS, "recurrent_dropout": 0.0, "unit_forget_bias": True}
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """A layer's name, where its class is, one line about it, and the options with their defaults.
+
+    Only the table is read to list the zoo, so that listing it needs no TensorFlow.
+    """
+
+    name: str
+    path: str
+    summary: str
+    options: dict
+
+    def layer_class(self):
+        module, _, attribute = self.path.partition(":")
+        return getattr(importlib.import_module(module), attribute)
+
+
+LAYERS = {
+    entry.name: entry
+    for entry in (
+        Entry(
+            "hdetach_lstm",
+            "rnnzoo.layers:HDetachLSTM",
+            "LSTM that cuts the gradient through h at random steps (h-detach)",
+            {"p": 0.25, "detach": "h", **_LSTM_OPTIONS},
+        ),
+        Entry("lstm", "keras.layers:LSTM", "Keras's LSTM", _LSTM_OPTIONS),
+        Entry(
+            "gru",
+            "keras.layers:GRU",
+            "Keras's GRU",
+            {**_KERAS_OPTIONS, "recurrent_dropout": 0.0, "reset_after": True},
+        ),
+        Entry(
+            "simple_rnn",
+            "keras.layers:SimpleRNN",
+            "Keras's simple RNN",
+            {"activation": "tanh", **_KERAS_OPTIONS, "recurrent_dropout": 0.0},
+        ),
+        Entry(
+            "stable_rnn",
+            "rnnzoo.layers:StableRNN",
+            "simple RNN whose recurrent matrix is kept a contraction",
+            {"contraction": 0.95, "activation": "tanh", **_KERAS_OPTIONS},
+        ),
+        Entry(
+            "stable_lstm",
+            "rnnzoo.layers:StableLSTM",
+            "LSTM whose gates are kept inside a contraction budget",
+            {"contraction": 0.95, "forget_bound": 0.64, "input_bound": 1.0, **_KERAS_OPTIONS},
+        ),
+        Entry(
+            "lru",
+            "rnnzoo.layers:LRU",
+            "linear recurrent unit: diagonal, complex, |eigenvalue| < 1",
+            {
+                "state_size": None,
+                "parametrization": "exponential",
+                "normalization": "learned",
+                "r_min": 0.0,
+                "r_max": 1.0,
+                "max_phase": math.tau,
+                "go_backwards": False,
+                "seed": None,
+            },
+        ),
+    )
+}
+
+
+def entry(name):
+    """The entry of that name."""
+    return LAYERS[_checks.choice("layer", name, tuple(LAYERS))]
+
+
+def build(name, units, **options):
+    """A new layer: ``build("hdetach_lstm", 128, p=0.5)``."""
+    found = entry(name)
+    for option in options:
+        if option not in found.options:
+            raise ValueError(
+                f"`{option}` must be an option of the layer {name}: one of "
+                f"{', '.join(found.options)}. Received: {option}={options[option]!r}"
+            )
+    return found.layer_class()(_checks.integer("units", units), **options)

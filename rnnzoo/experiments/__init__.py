@@ -1,0 +1,1 @@
+"""What the papers show, run again: one file for each experiment."""

@@ -1,0 +1,86 @@
+"""One training run from names and options: what `rnnzoo train` does, for scripts too."""
+
+import pathlib
+
+import keras
+
+from rnnzoo import _checks, _zoo
+from rnnzoo import tasks as zoo_tasks
+from rnnzoo.training import TruncatedBPTT
+from rnnzoo.training.curves import plot_curves
+from rnnzoo.training.progress import ProgressBar
+from rnnzoo.training.resumable import evaluate_best, fit_resumable
+
+
+def train(
+    task,
+    layer,
+    *,
+    out_dir,
+    epochs,
+    units=None,
+    seed=0,
+    learning_rate=None,
+    k1=None,
+    k2=None,
+    task_options=None,
+    layer_options=None,
+    command=None,
+    console=None,
+):
+    """Train a layer of the zoo on a task, resumably, and score its best epoch on the test set.
+
+    Args:
+        task, layer: names, see ``rnnzoo tasks`` and ``rnnzoo layers``.
+        out_dir, epochs: see `rnnzoo.training.fit_resumable`.
+        units: the layer's size; None: the task's published one.
+        seed: of the data, the weights and every draw, from 0 on.
+        learning_rate: a positive number; None: that of the task's published optimizer.
+        k1, k2: strides and reach of truncated BPTT; None: gradients through the whole sequence.
+        task_options, layer_options: dicts.
+        command: what the record gives as the command.
+        console: a `rich.console.Console` for the progress.
+
+    Returns:
+        The record of ``metrics.json``, with the test scores under "test".
+    """
+    task_options, layer_options = dict(task_options or {}), dict(layer_options or {})
+    if "seed" in task_options:
+        raise ValueError(
+            "`seed` must be given to the run, not to the task. "
+            f"Received: seed={task_options['seed']!r} among the task's options"
+        )
+    built = zoo_tasks.get(task, **task_options, seed=_checks.integer("seed", seed, 0))
+    units = built.default_units if units is None else units
+    keras.utils.set_random_seed(built.seed)
+    model = built.build_model(_zoo.build(layer, units, **layer_options))
+    if k1 is not None or k2 is not None:
+        if k1 is None:
+            raise ValueError(f"`k2` must come with `k1`. Received: k1=None, k2={k2}")
+        model = TruncatedBPTT(model, k1, k2)
+    model.compile(_optimizer(built, learning_rate), built.loss, metrics=built.metrics)
+    steps = -(-built.size("train") // built.batch_size)
+    settings = {"layer": layer, "units": units, **layer_options, "k1": k1, "k2": k2, "seed": seed}
+    bar = ProgressBar(steps, f"{task} {layer}", console)
+    try:
+        record = fit_resumable(
+            model,
+            built,
+            epochs,
+            out_dir,
+            settings=settings,
+            callbacks=[bar],
+            command=command,
+        )
+    finally:
+        bar.close()
+    record = {**record, "test": evaluate_best(built, out_dir)}
+    plot_curves(record, pathlib.Path(out_dir) / "curve.png")
+    return record
+
+
+def _optimizer(task, learning_rate):
+    optimizer = task.optimizer()
+    if learning_rate is not None:
+        optimizer.learning_rate = _checks.real("learning_rate", learning_rate, 0.0, low_open=True)
+    return optimizer
