@@ -158,6 +158,7 @@ COMMANDS = [
     (["evaluate", "nonesuch"], r"nonesuch"),
     (["export", "nonesuch", "x"], r"nonesuch"),
     (["publish"], r"publish"),
+    (["make-preset", "nonesuch", "p", "--description", "d"], r"`run` .*nonesuch"),
 ]
 
 

@@ -13,6 +13,7 @@ import pytest
 import rnnzoo
 from rnnzoo import presets, tasks
 from rnnzoo.checkpoints import CheckpointError
+from rnnzoo.training.resumable import evaluate_best, fit_resumable
 
 TASK = {"delay": 5, "train_size": 100, "validation_size": 40, "test_size": 60, "seed": 3}
 
@@ -284,3 +285,19 @@ def test_the_installed_presets_are_sound_and_small():
         assert presets.load(preset.name).count_params() == preset.parameters
         card = (presets.path(preset.name) / "card.md").read_text()
         assert f"{preset.metric} {preset.score:.6g} on " in card
+
+
+def test_a_finished_run_becomes_a_preset_with_its_test_score(tmp_path):
+    task = _task()
+    model = task.build_model(keras.layers.LSTM(8))
+    model.compile(task.optimizer(), task.loss, metrics=task.metrics)
+    fit_resumable(model, task, 1, tmp_path / "run", settings={"seed": 3}, command="rnnzoo train c")
+    with pytest.raises(ValueError, match=r"`run` must be .*'test'"):
+        presets.from_run(tmp_path / "run", tmp_path / "made", description="d")
+    scores = evaluate_best(task, tmp_path / "run")
+    folder = presets.from_run(tmp_path / "run", tmp_path / "made", description="d")
+    record = json.loads((folder / "metrics.json").read_text())
+    assert record["score"]["value"] == scores["recall_accuracy"]
+    assert record["score"]["examples"] == 60
+    assert record["command"] == "rnnzoo train c"
+    assert record["details"]["best_epoch"] == 1
