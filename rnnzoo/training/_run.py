@@ -123,7 +123,7 @@ class Run:
         """Write and return the record that people read."""
         record = {
             "settings": self.described["settings"],
-            "task": self.described["task"],
+            "task": self.task.get_config(),
             "optimizer": self.described["optimizer"],
             "seed": self.described["settings"].get("seed", self.described["task"].get("seed")),
             "command": self.command,

@@ -30,7 +30,8 @@ def describe(model, task, settings=None):
     """Everything that decides a run's result, as plain JSON data."""
     described = {
         "settings": dict(settings or {}),
-        "task": task.get_config(),
+        # Where the data lie does not change them: their hashes are checked.
+        "task": {k: v for k, v in task.get_config().items() if k != "data_dir"},
         "optimizer": _without_incidentals(keras.optimizers.serialize(model.optimizer)),
         "model": _without_incidentals(keras.saving.serialize_keras_object(model)),
     }
