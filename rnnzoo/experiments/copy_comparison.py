@@ -14,6 +14,8 @@ from rnnzoo import _checks, checkpoints, tasks, training_run
 from rnnzoo.training import run_record
 
 LAYERS = ("hdetach_lstm", "lstm")
+# Of the largest logit. A trained LSTM amplifies float32 rounding: at the full size (logits to 24)
+# ours, Keras's and the served one are 4e-5 to 9e-5 from float64, and as far from each other.
 TOLERANCE = 1e-5
 
 
@@ -34,7 +36,7 @@ class Scale:
         return {"delay": self.delay, "one_hot": True, "train_size": self.train_size, **sizes}
 
 
-FULL = Scale(delay=30, units=128, epochs=15, train_size=20_000, held_out=1_000, learning_rate=3e-3)
+FULL = Scale(delay=15, units=128, epochs=25, train_size=20_000, held_out=1_000, learning_rate=5e-3)
 QUICK = Scale(delay=3, units=8, epochs=2, train_size=400, held_out=100, learning_rate=1e-2)
 
 
@@ -77,6 +79,7 @@ def run(out_dir, seed=0, quick=False, console=None):
     )
     records = {name: _train(name, scale, seed, out_dir / name, console) for name in LAYERS}
     console.print(_table(records, task.baseline))
+    _draw(records, task, out_dir / "comparison.png")
     comparison = {
         "scale": dataclasses.asdict(scale),
         "seed": seed,
@@ -87,7 +90,6 @@ def run(out_dir, seed=0, quick=False, console=None):
         "hardware": run_record.hardware(),
         **_serve(out_dir, task, console),
     }
-    _draw(records, task, out_dir / "comparison.png")
     run_record.write_json(out_dir / "comparison.json", comparison)
     console.print(f"Figure: {out_dir / 'comparison.png'}", soft_wrap=True)
     return comparison
@@ -150,16 +152,25 @@ def _serve(out_dir, task, console):
         "export_difference": served(x=tf.constant(x), lengths=lengths)["outputs"].numpy(),
     }
     differences = {name: float(np.abs(y - expected).max()) for name, y in found.items()}
+    largest = float(np.abs(expected).max())
     for name, difference in differences.items():
-        if not difference <= TOLERANCE:
-            raise ArithmeticError(f"Predictions differ: {name}={difference:g} over {TOLERANCE:g}.")
+        if not difference <= TOLERANCE * largest:
+            raise ArithmeticError(
+                f"Predictions differ by more than rounding: {name}={difference:g}, where the "
+                f"largest logit is {largest:g}."
+            )
     console.print(
         f"Saved to {saved} and loaded again: predictions differ by at most "
         f"{differences['reload_difference']:.1e}.\nExported to {exported}: predictions differ by "
-        f"at most {differences['export_difference']:.1e}.",
+        f"at most {differences['export_difference']:.1e} (largest logit: {largest:.1f}).",
         soft_wrap=True,
     )
-    return {**differences, "model": saved.name, "export": exported.relative_to(out_dir).as_posix()}
+    return {
+        **differences,
+        "largest_logit": largest,
+        "model": saved.name,
+        "export": exported.relative_to(out_dir).as_posix(),
+    }
 
 
 def _draw(records, task, path):
@@ -173,6 +184,7 @@ def _draw(records, task, path):
             values = record["curve"][f"val_{metric}"]
             axes.plot(range(1, len(values) + 1), values, marker=".", label=name)
         axes.axhline(task.baseline[metric], color="gray", linestyle="--", label="without memory")
+        axes.xaxis.get_major_locator().set_params(integer=True)
         axes.set(xlabel="epoch", ylabel=f"validation {metric.replace('_', ' ')}")
     axes.legend()
     figure.suptitle(f"Copying task, delay {task.delay}")
