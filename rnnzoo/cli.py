@@ -171,6 +171,27 @@ def export(file_or_preset, directory, version):
     click.echo(f"Written: {written}")
 
 
+@main.command("make-preset")
+@click.argument("run")
+@click.argument("folder", type=click.Path(file_okay=False))
+@click.option("--description", required=True, help="One line: layer, units, task.")
+@click.option("--published", help="The published score, to stand beside the one measured here.")
+@click.option("--source", help="Where the published score stands.")
+def make_preset(run, folder, description, published, source):
+    """Make a preset in FOLDER of a finished training RUN: its best model, record and card."""
+    if (published is None) != (source is None):
+        raise ValueError(
+            "`--published` and `--source` must be given together. "
+            f"Received: --published {published}, --source {source}"
+        )
+    _tensorflow()
+    from rnnzoo import presets as zoo
+
+    known = None if published is None else {"value": published, "source": source}
+    written = zoo.from_run(run, folder, description=description, published=known)
+    click.echo(f"Written: {written}")
+
+
 @main.command()
 @click.option(
     "--out", required=True, type=click.Path(file_okay=False), help="Folder of the comparison."

@@ -39,7 +39,16 @@ def test_help_needs_no_tensorflow():
         [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True
     )
     assert "heavy: []" in result.stdout
-    for command in ("tasks", "layers", "presets", "train", "evaluate", "export", "demo"):
+    for command in (
+        "tasks",
+        "layers",
+        "presets",
+        "train",
+        "evaluate",
+        "export",
+        "make-preset",
+        "demo",
+    ):
         assert re.search(rf"^  {command} ", result.stdout, re.MULTILINE)
     assert rnnzoo.__version__ in result.stdout
 
@@ -108,6 +117,17 @@ def test_export(trained, tmp_path):
         f"export {out / 'best.keras'} {tmp_path / 'served'} --version 7"
     )
     assert (tmp_path / "served" / "7" / "saved_model.pb").is_file()
+
+
+def test_make_preset(trained, tmp_path):
+    out, _ = trained
+    call(f"make-preset {out} {tmp_path / 'tiny'} --description tiny --published 99 --source paper")
+    record = json.loads((out / "metrics.json").read_text())
+    preset = json.loads((tmp_path / "tiny" / "metrics.json").read_text())
+    assert preset["score"]["value"] == record["test"]["recall_accuracy"]
+    assert preset["published"] == {"value": "99", "source": "paper"}
+    output = call(f"make-preset {out} {tmp_path / 'b'} --description b --published 9", code=2)
+    assert "`--published` and `--source` must be given together" in output
 
 
 def test_same_command_again_goes_on(trained):
