@@ -177,7 +177,8 @@ def export(file_or_preset, directory, version):
 @click.option("--description", required=True, help="One line: layer, units, task.")
 @click.option("--published", help="The published score, to stand beside the one measured here.")
 @click.option("--source", help="Where the published score stands.")
-def make_preset(run, folder, description, published, source):
+@click.option("--published-epochs", type=int, help="How many epochs the published score had.")
+def make_preset(run, folder, description, published, source, published_epochs):
     """Make a preset in FOLDER of a finished training RUN: its best model, record and card."""
     if (published is None) != (source is None):
         raise ValueError(
@@ -188,6 +189,8 @@ def make_preset(run, folder, description, published, source):
     from rnnzoo import presets as zoo
 
     known = None if published is None else {"value": published, "source": source}
+    if known and published_epochs is not None:
+        known["epochs"] = published_epochs
     written = zoo.from_run(run, folder, description=description, published=known)
     click.echo(f"Written: {written}")
 
