@@ -2,6 +2,7 @@
 
 import ast
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -111,6 +112,19 @@ def test_layers_are_registered_at_once_where_keras_is_there():
         "keras.saving.get_registered_object('rnnzoo>TruncatedBPTT').__name__)"
     )
     assert run(code) == "HDetachLSTM TruncatedBPTT"
+
+
+def test_another_backend_is_refused_by_name():
+    code = """
+import keras
+keras.backend.backend = lambda: "jax"  # as where it is installed and chosen
+try:
+    import rnnzoo
+except ImportError as error:
+    print(error)
+"""
+    words = "rnnzoo needs Keras's TensorFlow backend .* Received: KERAS_BACKEND='jax'"
+    assert re.search(words, run(code))
 
 
 def test_public_names_all_resolve():
