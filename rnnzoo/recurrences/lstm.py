@@ -14,6 +14,7 @@ Sources: Hochreiter & Schmidhuber (1997); detaching: Arpit et al., *h-detach* (2
 import numpy as np
 import tensorflow as tf
 
+from rnnzoo import _checks
 from rnnzoo.recurrences._loops import (
     FORMS,
     in_graph,
@@ -61,8 +62,8 @@ def lstm(
     """
     tensors = _checked(inputs, initial_h, initial_c, kernel, recurrent_kernel, bias)
     inputs, initial_h, initial_c, kernel, recurrent_kernel, bias = tensors
-    if form not in FORMS:
-        raise ValueError(f"`form` must be one of {FORMS}. Received: form={form!r}")
+    _checks.choice("form", form, FORMS)
+    _checks.optional_integer("shards", shards)
     plain = form == "autodiff"
     optional = [
         None if v is None else tf.convert_to_tensor(v, tf.bool) for v in (mask, keep_h, keep_c)

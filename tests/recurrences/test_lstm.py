@@ -198,3 +198,9 @@ def test_unknown_form_is_refused():
     arguments, _, _ = make()
     with pytest.raises(ValueError, match=r"`form` must be one of .* Received: form='fast'"):
         lstm(*arguments, form="fast")
+
+
+def test_no_shards_at_all_is_refused():
+    arguments, _, _ = make()
+    with pytest.raises(ValueError, match=r"`shards` must be an integer of at least 1.*shards=0"):
+        lstm(*arguments, shards=0)
