@@ -15,7 +15,7 @@ import sys
 
 import click
 
-from rnnzoo import __version__
+from rnnzoo import __version__, _cli_data
 
 EXPECTED = (ValueError, TypeError, OSError, ArithmeticError, ImportError)
 
@@ -65,6 +65,9 @@ def tasks():
 
     described = [zoo.describe(name) for name in zoo.names()]
     _print_table("task", [(d.name, d.summary, _options(d.options)) for d in described])
+
+
+main.add_command(_cli_data.data)
 
 
 @main.command()

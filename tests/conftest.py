@@ -10,6 +10,9 @@ import pathlib
 
 import pytest
 
+from rnnzoo.tasks import _data
+
+_data.CACHE = pathlib.Path("/nowhere")  # what this machine has fetched is no part of the tests
 _SHARED = pathlib.Path(__file__).resolve().parents[2] / "shared" / "data"
 if "RNNZOO_DATA_DIR" not in os.environ and _SHARED.is_dir():
     os.environ["RNNZOO_DATA_DIR"] = str(_SHARED)

@@ -31,6 +31,7 @@ FLOORS = {
     "training_run": 6,
     "_zoo": 6,
     "experiments": 6,
+    "_cli_data": 7,
     "cli": 7,
     "__main__": 7,
 }

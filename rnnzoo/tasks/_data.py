@@ -9,17 +9,24 @@ import zlib
 import numpy as np
 
 VARIABLE = "RNNZOO_DATA_DIR"
+CACHE = pathlib.Path.home() / ".cache" / "rnnzoo"
 
 
 class DataError(ValueError):
     """A data file is missing, damaged, or not the one that the task is defined on."""
 
 
+def root(data_dir=None):
+    """The folder of all data sets: `data_dir`, else what RNNZOO_DATA_DIR names, else the cache."""
+    return pathlib.Path(data_dir or os.environ.get(VARIABLE) or CACHE)
+
+
 def folder(name, data_dir=None):
     """Where the local originals of a data set are, or None if there are none to use.
 
-    `data_dir` (else the environment variable RNNZOO_DATA_DIR) holds one folder a data set. A
-    `data_dir` that is given must have it; the variable may name a folder that lacks some sets.
+    A `data_dir` (which holds one folder a data set) that is given must have the set. Else it is
+    looked for under the environment variable RNNZOO_DATA_DIR and then under `CACHE`, where
+    ``rnnzoo data fetch`` puts it; either may lack it.
     """
     if data_dir is not None:
         found = pathlib.Path(data_dir) / name
@@ -29,44 +36,64 @@ def folder(name, data_dir=None):
                 f"Received: data_dir={str(data_dir)!r}"
             )
         return found
-    root = os.environ.get(VARIABLE)
-    found = pathlib.Path(root) / name if root else None
-    return found if found is not None and found.is_dir() else None
+    candidates = [pathlib.Path(p) / name for p in (os.environ.get(VARIABLE), CACHE) if p]
+    return next((found for found in candidates if found.is_dir()), None)
 
 
-def read(where, file, sha256):
+def find(where, file):
+    """The path of `file.gz` or, if there is none, of `file` in the folder `where`; else None."""
+    return next((p for p in (where / f"{file}.gz", where / file) if p.is_file()), None)
+
+
+def read(where, file, sha256, also=()):
     """The content of `file` in the folder `where`, unpacked, once its SHA-256 is `sha256`.
 
-    `file.gz` is preferred to `file`. The hash is that of the unpacked content.
+    `file.gz` is preferred to `file`. The hash is that of the unpacked content. See `verify` for
+    `also`.
     """
-    paths = [where / f"{file}.gz", where / file]
-    path = next((path for path in paths if path.is_file()), None)
+    path = find(where, file)
     if path is None:
         raise DataError(
             f"The file {file}.gz (or {file}) is missing from the folder {where}. "
-            f"The SHA-256 of its unpacked content is {sha256}."
+            f"The SHA-256 of its unpacked content is {sha256}. `rnnzoo data fetch` can get it."
         )
-    content = path.read_bytes()
-    if path.suffix == ".gz":
-        try:
-            content = gzip.decompress(content)
-        except (OSError, EOFError, zlib.error) as error:
-            raise DataError(
-                f"The file {path} is damaged and cannot be unpacked ({error}). "
-                f"The SHA-256 of its unpacked content must be {sha256}."
-            ) from error
-    verify(content, sha256, path)
+    content = unpack(path, path.read_bytes(), sha256)
+    verify(content, sha256, path, also)
     return content
 
 
-def verify(content, sha256, source):
-    """Refuse `content` whose SHA-256 is another."""
-    found = hashlib.sha256(content).hexdigest()
-    if found != sha256:
+def unpack(path, content, sha256):
+    """`content`, unpacked where the name `path` ends in .gz."""
+    if pathlib.Path(path).suffix != ".gz":
+        return content
+    try:
+        return gzip.decompress(content)
+    except (OSError, EOFError, zlib.error) as error:
         raise DataError(
-            f"The content of {source} is not the original: its SHA-256 must be {sha256}. "
-            f"Received: {found}"
-        )
+            f"The file {path} is damaged and cannot be unpacked ({error}). "
+            f"The SHA-256 of its unpacked content must be {sha256}."
+        ) from error
+
+
+def verify(content, sha256, source, also=()):
+    """Refuse `content` that has neither the SHA-256 nor one of the identities in `also`.
+
+    Those are `"sha1:..."`, and `"git:..."` for the id that git gives a file of that content.
+    """
+    found = hashlib.sha256(content).hexdigest()
+    if found == sha256:
+        return
+    if also:
+        other = {
+            f"sha1:{hashlib.sha1(content).hexdigest()}",
+            f"git:{hashlib.sha1(b'blob %d%c' % (len(content), 0) + content).hexdigest()}",
+        }
+        if other & set(also):
+            return
+    raise DataError(
+        f"The content of {source} is not the original: its SHA-256 must be {sha256}"
+        f"{''.join(f' or its identity {identity}' for identity in also)}. Received: {found}"
+    )
 
 
 def parse_idx(content, source):
