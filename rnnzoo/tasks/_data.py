@@ -96,6 +96,22 @@ def verify(content, sha256, source, also=()):
     )
 
 
+def lines(content, source):
+    """The lines of UTF-8 `content`, each without its end; the last one must have an end too."""
+    *whole, rest = content.split(b"\n")
+    if rest:
+        raise DataError(
+            f"{source} must end with the end of a line. Received: {rest[:40]!r} after the last"
+        )
+    decoded = []
+    for number, line in enumerate(whole, start=1):
+        try:
+            decoded.append(line.decode("utf-8"))
+        except UnicodeDecodeError as error:
+            raise DataError(f"Line {number} of {source} is not UTF-8: {error}.") from error
+    return decoded
+
+
 def parse_idx(content, source):
     """The array in an IDX file of unsigned bytes.
 
