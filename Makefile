@@ -1,12 +1,13 @@
 # make run   creates .venv, installs rnnzoo, trains, compares, saves and serves on the copying task
 # make test  installs what the tests need and runs them (slow ones: make test-slow)
+# make bench installs the peers too and measures against them (about 25 minutes; see benchmarks/README.md)
 
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: run test test-slow lint clean
+.PHONY: run test test-slow bench lint clean
 
 run: $(VENV)/.installed
 	$(BIN)/rnnzoo demo --out runs/demo
@@ -16,6 +17,9 @@ test: $(VENV)/.installed-test
 
 test-slow: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -q -m slow
+
+bench: $(VENV)/.installed-bench
+	$(BIN)/python -m benchmarks all $(BENCH)
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
@@ -31,6 +35,10 @@ $(VENV)/.installed: setup.cfg pyproject.toml | $(BIN)/python
 
 $(VENV)/.installed-test: setup.cfg pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install -q -e '.[test]'
+	@touch $@ $(VENV)/.installed
+
+$(VENV)/.installed-bench: setup.cfg pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install -q -e '.[bench]'
 	@touch $@ $(VENV)/.installed
 
 $(VENV)/.installed-dev: setup.cfg pyproject.toml | $(BIN)/python

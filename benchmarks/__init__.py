@@ -1,0 +1,1 @@
+"""How fast rnnzoo is, measured against its peers in one run; see README.md in this folder."""

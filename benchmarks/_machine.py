@@ -1,0 +1,74 @@
+"""What a result was measured on, without naming the machine or its folders."""
+
+import datetime
+import importlib.metadata
+import os
+import pathlib
+import platform
+import sys
+
+PACKAGES = ("tensorflow", "keras", "torch", "jax", "jaxlib", "numpy")
+
+
+def describe():
+    import rnnzoo
+
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return {
+        "cpu": cpu_model(),
+        "vector_extensions": [f for f in ("avx2", "avx512f", "amx_tile") if f in cpu_flags()],
+        "cores": cores,
+        "threads": f"{cores} for each library, its default",
+        "memory_gb": round(memory_bytes() / 1e9, 1),
+        "system": f"{platform.system()} {platform.machine()}",
+        "versions": {
+            "python": platform.python_version(),
+            "rnnzoo": rnnzoo.__version__,
+            **{name: version(name) for name in PACKAGES},
+        },
+        "date": datetime.date.today().isoformat(),
+        "load_before": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
+    }
+
+
+def version(package):
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _cpuinfo(field):
+    try:
+        lines = pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return None
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith(field)), None)
+
+
+def cpu_model():
+    return _cpuinfo("model name") or platform.processor() or "unknown"
+
+
+def cpu_flags():
+    return (_cpuinfo("flags") or "").split()
+
+
+def memory_bytes():
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError):
+        return 0
+
+
+def without_paths(text):
+    """`text` with this machine's folders cut out, so that a result names none."""
+    root = pathlib.Path(__file__).resolve().parent.parent
+    for folder in (
+        root,
+        pathlib.Path(sys.prefix),
+        pathlib.Path(sys.base_prefix),
+        pathlib.Path.home(),
+    ):
+        text = text.replace(f"{folder}{os.sep}", "")
+    return " ".join("…" if word.strip("'\"(").startswith("/") else word for word in text.split())

@@ -1,0 +1,90 @@
+"""The process that a peer runs in: requests as JSON lines on stdin, replies on stdout.
+
+    {"do": "make", "target": "module:function", "kwargs": {...}}  -> {"made": true}
+    {"do": "run", "n": 5}                                         -> {"seconds": [...]}
+    {"do": "peak", "n": 1}        -> {"resident": bytes, "peak": bytes, "seconds": [...]}
+
+`function(**kwargs)` builds the workload and returns a call without arguments that runs it once and
+returns when it is done. A library that is not installed gives `{"missing": its name}`, any other
+failure `{"error": type and message}`. The end of stdin ends the process, so that no worker
+outlives the one who asks.
+"""
+
+import importlib
+import json
+import os
+import sys
+import time
+import traceback
+
+
+class Worker:
+    """What is built now; `make` replaces it."""
+
+    def __init__(self):
+        self.call = None
+
+    def make(self, target, kwargs):
+        self.call = None
+        module, _, function = target.partition(":")
+        self.call = getattr(importlib.import_module(module), function)(**kwargs)
+        return {"made": True}
+
+    def run(self, n):
+        seconds = []
+        for _ in range(n):
+            begin = time.perf_counter()
+            self.call()
+            seconds.append(time.perf_counter() - begin)
+        return {"seconds": seconds}
+
+    def peak(self, n):
+        """The high-water mark of resident memory before the run (data there already) and after."""
+        forget_peak()
+        resident = status_bytes("VmHWM")
+        seconds = self.run(n)["seconds"]
+        return {"resident": resident, "peak": status_bytes("VmHWM"), "seconds": seconds}
+
+
+def forget_peak():
+    """Set the high-water mark back to what is resident now, where the kernel lets us.
+
+    Otherwise a peak while libraries were imported would hide what the workload adds.
+    """
+    try:
+        with open("/proc/self/clear_refs", "w", encoding="ascii") as file:
+            file.write("5")
+    except OSError:
+        pass
+
+
+def status_bytes(field):
+    with open("/proc/self/status", encoding="ascii") as file:
+        line = next(line for line in file if line.startswith(f"{field}:"))
+    return int(line.split()[1]) * 1024
+
+
+def answer(worker, request):
+    what = request.pop("do")
+    try:
+        return getattr(worker, what)(**request)
+    except ModuleNotFoundError as error:
+        traceback.print_exc()
+        return {"missing": error.name}
+    except Exception as error:  # whatever a library raises is a reply, not the end
+        traceback.print_exc()
+        return {"error": f"{type(error).__name__}: {error}"}
+
+
+def main():
+    # Libraries print: what they write to stdout goes to stderr, replies have the pipe alone.
+    replies = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    worker = Worker()
+    for line in sys.stdin:
+        replies.write(json.dumps(answer(worker, json.loads(line))) + "\n")
+        replies.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,44 @@
+"""On a GPU: the LSTM and the LRU against the same peers; skipped where TensorFlow finds none."""
+
+from benchmarks._processes import PeerFailed, PeerMissing
+from benchmarks._session import Peer, Side
+
+TITLE = "On a GPU"
+GPU = True
+
+
+def measure(session):
+    with session.process() as process:
+        try:
+            process.make("benchmarks.peers.gpu_:need_one", {})
+        except (PeerFailed, PeerMissing) as error:
+            session.skipped = str(error).removeprefix("NoGPU: ")
+            return
+    size = {"units": 128, "batch": 100, "steps": 784, "features": 10}
+    if session.quick:
+        size.update(batch=32, steps=100)
+    for mode, label in {"train": "training", "infer": "inference"}.items():
+        session.compare(
+            "HDetachLSTM {}, B={batch}, T={steps}, H={units}".format(label, **size),
+            Side("rnnzoo", f"rnnzoo_:{mode}", {"kind": "hdetach_lstm", **size}),
+            [
+                Peer(Side("keras.layers.LSTM", f"keras_:{mode}", {"kind": "lstm", **size})),
+                Peer(
+                    Side(
+                        "torch.nn.LSTM",
+                        f"torch_:{mode}",
+                        {"kind": "lstm", "device": "cuda", **size},
+                    )
+                ),
+            ],
+        )
+    for steps in (1_024,) if session.quick else (1_024, 16_384, 65_536):
+        at = {"batch": 4, "steps": steps, "size": 128}
+        session.compare(
+            f"LRU forward and backward, B=4, N=F=128, T={steps:,}",
+            Side("rnnzoo", "rnnzoo_:lru", at),
+            [
+                Peer(Side(f"JAX {kind}, jit", "jax_:lru", {"kind": kind, **at}))
+                for kind in ("scan", "associative_scan")
+            ],
+        )

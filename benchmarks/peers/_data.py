@@ -1,0 +1,38 @@
+"""The data that every peer gets: the same numbers, from a seed."""
+
+import numpy as np
+
+CLASSES = 10
+
+
+def sequences(batch, steps, features, seed=0):
+    """Standard normal `[B, T, F]`, float32."""
+    return np.random.default_rng(seed).standard_normal([batch, steps, features], np.float32)
+
+
+def labels(batch, steps, seed=1):
+    """A class for every step, `[B, T]`."""
+    return np.random.default_rng(seed).integers(0, CLASSES, [batch, steps])
+
+
+def padded(batch, steps, features, seed=0):
+    """As `sequences`, zero from a random length between T/2 and T on."""
+    x = sequences(batch, steps, features, seed)
+    lengths = np.random.default_rng(seed + 1).integers(steps // 2, steps + 1, batch)
+    x[np.arange(steps) >= lengths[:, None]] = 0.0
+    return x
+
+
+def lru_weights(size, seed=0):
+    """The weights of an LRU with N = F = `size`, by name, in the order of `rnnzoo.layers.LRU`."""
+    draw = np.random.default_rng(seed)
+    radius = draw.uniform(0.9, 0.999, size)
+    weights = {
+        "nu_log": np.log(-np.log(radius)),
+        "theta_log": np.log(draw.uniform(0.01, 2 * np.pi, size)),
+        "gamma_log": 0.5 * np.log1p(-(radius**2)),
+        **{n: draw.standard_normal([size, size]) / (2 * size) ** 0.5 for n in ("B_re", "B_im")},
+        **{n: draw.standard_normal([size, size]) / size**0.5 for n in ("C_re", "C_im")},
+        "D": draw.standard_normal(size),
+    }
+    return {name: value.astype(np.float32) for name, value in weights.items()}

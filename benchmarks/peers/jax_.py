@@ -1,0 +1,65 @@
+"""An LRU layer in JAX, over `lax.scan` and over `lax.associative_scan`.
+
+Each is the faster of the ways tried: `lax.scan` over pairs of real arrays (complex ones, and
+`unroll`, are slower on a CPU), `associative_scan` over complex ones with the eigenvalues not
+spread over the batch. Projections are real products over all steps at once.
+"""
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from benchmarks.peers import _data
+
+
+def scan_states(lambda_re, lambda_im, z_re, z_im):
+    """States of h_t = lambda h_{t-1} + z_t for z `[T, B, N]`, step by step."""
+
+    def step(h, z):
+        re = lambda_re * h[0] - lambda_im * h[1] + z[0]
+        im = lambda_re * h[1] + lambda_im * h[0] + z[1]
+        return (re, im), (re, im)
+
+    zero = jnp.zeros(z_re.shape[1:], z_re.dtype)
+    return lax.scan(step, (zero, zero), (z_re, z_im))[1]
+
+
+def associative_states(lambda_re, lambda_im, z_re, z_im):
+    """The same as a parallel prefix."""
+
+    def join(first, second):
+        return first[0] * second[0], second[0] * first[1] + second[1]
+
+    eigenvalues = lax.complex(lambda_re, lambda_im)
+    factors = jnp.broadcast_to(eigenvalues, (len(z_re), 1, len(eigenvalues)))
+    h = lax.associative_scan(join, (factors, lax.complex(z_re, z_im)), axis=0)[1]
+    return h.real, h.imag
+
+
+STATES = {"scan": scan_states, "associative_scan": associative_states}
+
+
+def apply(weights, x, kind):
+    """The layer's outputs for `x [B, T, F]`; `weights` by the names of `rnnzoo.layers.LRU`."""
+    radius = jnp.exp(-jnp.exp(weights["nu_log"]))
+    angle = jnp.exp(weights["theta_log"])
+    gamma = jnp.exp(weights["gamma_log"])[:, None]
+    x = x.transpose(1, 0, 2)
+    z = x @ (weights["B_re"] * gamma).T, x @ (weights["B_im"] * gamma).T
+    re, im = STATES[kind](radius * jnp.cos(angle), radius * jnp.sin(angle), *z)
+    y = re @ weights["C_re"].T - im @ weights["C_im"].T + weights["D"] * x
+    return y.transpose(1, 0, 2)
+
+
+def lru(batch, steps, size, kind):
+    """Forward and backward, jit: gradients of all weights and of the input."""
+    weights = {name: jnp.asarray(value) for name, value in _data.lru_weights(size).items()}
+    x = jnp.asarray(_data.sequences(batch, steps, size))
+    upstream = jnp.asarray(_data.sequences(batch, steps, size, seed=1))
+
+    @jax.jit
+    def run(weights, x, upstream):
+        _, back = jax.vjp(lambda w, x: apply(w, x, kind), weights, x)
+        return back(upstream)
+
+    return lambda: jax.block_until_ready(run(weights, x, upstream))
