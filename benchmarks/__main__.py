@@ -8,7 +8,7 @@ import click
 import rich.console
 import rich.markup
 
-from benchmarks import _figure, _report
+from benchmarks import _figure, _machine, _report
 from benchmarks._session import Row, Session
 
 NAMES = ("lstm", "lru", "tbptt", "truncated", "exported", "startup", "scaling", "gpu")
@@ -18,7 +18,7 @@ LOG_WIDTH = 140  # of a table that goes to a file
 def measure(name, quick, folder, console):
     """Measure a module, show it, write NAME.json and NAME.png; True if nothing failed."""
     module = importlib.import_module(f"benchmarks.{name}")
-    begin = time.monotonic()
+    begin, load = time.monotonic(), _machine.load()
     with console.status(f"{name} ...") as status:
 
         def tell(message):
@@ -37,6 +37,7 @@ def measure(name, quick, folder, console):
             session.end()
     show(console, module.TITLE, session)
     result = _report.as_dict(name, session, module.TITLE)
+    result["load_before"] = load
     result["minutes"] = round((time.monotonic() - begin) / 60, 2)
     _report.write_json(folder / f"{name}.json", result)
     drawn = _figure.draw(folder / f"{name}.png", result)

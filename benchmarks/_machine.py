@@ -27,8 +27,12 @@ def describe():
             **{name: version(name) for name in PACKAGES},
         },
         "date": datetime.date.today().isoformat(),
-        "load_before": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
     }
+
+
+def load():
+    """Processes running or waiting, on average over the last minute; None where unknown."""
+    return round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None
 
 
 def version(package):

@@ -1,0 +1,255 @@
+"""The benchmark suite: protocol, arithmetic, skipping by name, and that peers compute the same."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import click.testing
+import keras
+import numpy as np
+import pytest
+
+from benchmarks import __main__ as command
+from benchmarks import _figure, _machine, _memory, _report, _session, _statistics
+from benchmarks._processes import PeerFailed, PeerMissing, Process
+from benchmarks._session import Peer, Row, Session, Side
+from benchmarks.peers import _data, keras_, rnnzoo_
+
+TOY = Side("toy", "toy_:sleeper", {"seconds": 0.01})
+SLOWER = Side("slower toy", "toy_:sleeper", {"seconds": 0.1})
+ABSENT = Side("absent library", "toy_:needs_a_library_that_is_not_there")
+BROKEN = Side("broken", "toy_:broken")
+EFFORT = _session.Effort(rounds=3, round_s=0.01, case_s=1.0)
+
+
+@pytest.fixture(scope="module")
+def process():
+    with Process() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def compared():
+    """One comparison with a peer that is slower, one that is absent and one that breaks."""
+    session = Session(quick=True)
+    try:
+        peers = [Peer(side, must=0.5, aim=0.05) for side in (SLOWER, ABSENT, BROKEN)]
+        session.compare("toys", TOY, peers, per=2, effort=EFFORT)
+        session.compare("toys without ours", ABSENT, [Peer(TOY)], effort=EFFORT)
+    finally:
+        session.end()
+    return session
+
+
+def test_a_worker_times_every_run_and_prints_do_not_reach_the_replies(process):
+    assert process.make("benchmarks.peers.toy_:sleeper", {"seconds": 0.01}) == {"made": True}
+    seconds = process.run(3)
+    assert len(seconds) == 3
+    assert all(second >= 0.01 for second in seconds)
+
+
+def test_a_worker_says_what_is_missing_and_what_failed_and_lives_on(process):
+    with pytest.raises(PeerMissing, match=r"^a_library_that_is_not_there$"):
+        process.make(ABSENT.function, {})
+    process.make(BROKEN.function, {})
+    with pytest.raises(PeerFailed, match=r"^ArithmeticError: it does not add up$"):
+        process.run(1)
+    process.make(TOY.function, TOY.kwargs)
+    assert len(process.run(1)) == 1
+
+
+def test_a_worker_that_dies_is_a_failure_with_its_last_words():
+    with Process() as dying:
+        dying.make("benchmarks.peers.toy_:dies", {})
+        with pytest.raises(PeerFailed, match=r"ended: exit status 3, goodbye$"):
+            dying.run(1)
+
+
+def test_a_worker_ends_with_its_stdin_and_when_asked_to():
+    worker = Process()
+    pid = worker._process.pid
+    worker._process.stdin.close()
+    assert worker._process.wait(20) == 0
+    worker.end()
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
+@pytest.mark.skipif(not pathlib.Path("/proc/self/status").exists(), reason="needs Linux's /proc")
+def test_added_memory_is_what_the_run_holds_at_its_peak():
+    session = Session(quick=True)
+    sides = [Side("hog", "toy_:hog", {"megabytes": size}) for size in (80, 40)]
+    row = Row("hogs", "half a hog", 1.0, 0.5, measured="MB")
+    _memory.compare(session, row, *sides)
+    assert row.ours["median"] == pytest.approx(80, abs=3)
+    assert row.theirs["median"] == pytest.approx(40, abs=3)
+    assert row.value["median"] == pytest.approx(2, abs=0.2)
+    assert row.verdict == "missed"
+
+
+def test_a_comparison_gives_ratio_times_and_verdict(compared):
+    row = compared.rows[0]
+    assert (row.peer, row.verdict) == ("slower toy", "must")
+    assert 0.05 < row.value["median"] < 0.5  # 10 ms against 100 ms, with room for a busy machine
+    assert row.value["q1"] <= row.value["median"] <= row.value["q3"]
+    assert 5.0 <= row.ours["median"] < row.theirs["median"]  # per=2 halves 10 ms
+    assert row.theirs["median"] >= 50.0
+    assert row.settings["rounds"] == 3
+
+
+def test_a_missing_or_broken_peer_is_named_and_fails_nothing_else(compared):
+    _, absent, broken, without_ours = compared.rows
+    assert absent.skipped == "a_library_that_is_not_there is not installed"
+    assert broken.failed == "broken: ArithmeticError: it does not add up"
+    assert without_ours.skipped == absent.skipped
+    assert [row.verdict for row in compared.rows[1:]] == ["skipped", "failed", "skipped"]
+    assert next(iter(_report.lines_of_reasons(compared.rows))) == (
+        "skipped: toys, against absent library: a_library_that_is_not_there is not installed"
+    )
+
+
+def test_sides_take_turns():
+    order = []
+
+    class Recorded:
+        def __init__(self, name):
+            self.name = name
+
+        def run(self, n):
+            order.append((self.name, n))
+            return [0.005] * n
+
+    seats = {0: Recorded("A"), 1: Recorded("B")}
+    measured, counts = _session.take_turns(seats, {0: 0.005, 1: 0.01}, EFFORT)
+    assert counts == {0: 2, 1: 1}
+    assert order == [("A", 2), ("B", 1)] * 3
+    assert measured == {0: [[0.005, 0.005]] * 3, 1: [[0.005]] * 3}
+
+
+def test_the_ratio_is_the_median_over_rounds_of_medians():
+    ours, peer = [[1.0, 1.0, 9.0], [4.0], [3.0]], [[2.0], [4.0, 4.0], [2.0]]
+    ratio = _statistics.ratio_of_rounds(ours, peer)  # of 1/2, 1 and 3/2
+    assert ratio == {"median": 1.0, "q1": 0.75, "q3": 1.25}
+    with pytest.raises(ValueError, match="shorter"):
+        _statistics.ratio_of_rounds(ours, peer[:2])
+
+
+def test_exponents_of_known_powers():
+    sizes = [10, 100, 1000]
+    fitted = _statistics.exponent(sizes, [3 * s**1.5 for s in sizes])
+    assert fitted == pytest.approx({"all": 1.5, "last_two": 1.5})
+    flat_then_steep = _statistics.exponent(sizes, [5.0, 5.0, 50.0])
+    assert flat_then_steep == pytest.approx({"all": 0.5, "last_two": 1.0})
+    assert _statistics.exponent(sizes, [0.0, -1.0, 2.0]) == {"all": None, "last_two": None}
+
+
+@pytest.mark.parametrize(
+    ("value", "must", "aim", "verdict"),
+    [
+        (0.4, 0.5, 0.4, "aim"),
+        (0.45, 0.5, 0.4, "must"),
+        (0.51, 0.5, 0.4, "missed"),
+        (0.1, None, None, "-"),
+        (None, 0.5, 0.4, "-"),
+    ],
+)
+def test_verdicts(value, must, aim, verdict):
+    assert _statistics.verdict(value, must, aim) == verdict
+
+
+def test_the_json_is_whole_and_names_no_folder_and_no_host(compared, tmp_path):
+    failing = Session(quick=True)
+    failing.rows = [*compared.rows, Row("x", "y", failed=f"OSError: {pathlib.Path.home()}/z")]
+    result = _report.as_dict("toys", failing, "Toys")
+    path = tmp_path / "new" / "toys.json"
+    _report.write_json(path, result)
+    text = path.read_text()
+    assert json.loads(text) == json.loads(json.dumps(result))
+    assert os.uname().nodename not in text
+    for folder in (pathlib.Path.home(), command.pathlib.Path.cwd(), sys.prefix):
+        assert f"{folder}/" not in text
+    assert result["quick"]
+    assert result["command"] == "python -m benchmarks toys --quick"
+    assert result["machine"]["versions"]["keras"] == keras.__version__
+    assert [row["verdict"] for row in result["rows"][:2]] == ["must", "skipped"]
+    assert _figure.draw(tmp_path / "toys.png", result)
+    assert (tmp_path / "toys.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_paths_are_cut_out_of_messages():
+    text = f"FileNotFoundError: '/elsewhere/x.json' and {sys.prefix}/lib/a.py, 1/2"
+    assert _machine.without_paths(text) == "FileNotFoundError: … and lib/a.py, 1/2"
+
+
+def test_an_unknown_name_lists_the_known_ones():
+    done = click.testing.CliRunner().invoke(command.main, ["lstmm"])
+    assert done.exit_code == 2
+    assert "NAME must be one of lstm, lru, tbptt" in done.output
+    assert "or all. Received: NAME='lstmm'" in done.output
+
+
+def test_every_name_is_a_module_with_a_title():
+    code = (
+        "import importlib, sys\n"
+        "from benchmarks.__main__ import NAMES\n"
+        "for name in NAMES:\n"
+        "    module = importlib.import_module(f'benchmarks.{name}')\n"
+        "    assert callable(module.measure) and module.TITLE, name\n"
+        "assert not {'tensorflow', 'keras', 'torch', 'jax'} & set(sys.modules)\n"
+    )
+    root = pathlib.Path(command.__file__).parent.parent
+    subprocess.run([sys.executable, "-c", code], cwd=root, check=True)
+
+
+@pytest.mark.parametrize("kind", ["lstm", "loop"])
+def test_torch_computes_the_lstm_of_keras(kind):
+    torch_ = _peer("torch")
+    x = _data.sequences(3, 20, 5)
+    layer = keras.layers.LSTM(7, return_sequences=True, bias_initializer="normal")
+    expected = layer(x)
+    model = torch_.model_of(kind, 5, 7, p=1.0).eval()
+    torch_.set_keras_weights(model.recurrent, *layer.get_weights())
+    outputs = model.recurrent(torch_.torch.as_tensor(x))[0].detach().numpy()
+    np.testing.assert_allclose(outputs, expected, atol=1e-5)
+
+
+def test_the_published_loop_detaches_h_and_nothing_else():
+    torch_ = _peer("torch")
+    x = torch_.torch.as_tensor(_data.sequences(2, 6, 3)).requires_grad_()
+    gradients = []
+    for p in (0.0, 1.0):
+        torch_.torch.manual_seed(0)
+        model = torch_.model_of("loop", 3, 4, p=p).train()
+        (gradient,) = torch_.torch.autograd.grad(model.recurrent(x)[0][:, -1].sum(), x)
+        gradients.append(gradient.abs().sum(dim=(0, 2)).numpy())
+    whole, cut = gradients
+    assert cut[-1] == pytest.approx(whole[-1], rel=1e-5)  # the last step hears of no detaching
+    assert np.all(cut[:-1] > 0)  # through c
+    assert np.all(np.abs(cut[:-1] / whole[:-1] - 1) > 1e-3)
+
+
+@pytest.mark.parametrize("kind", ["scan", "associative_scan"])
+def test_jax_computes_our_lru(kind):
+    jax_ = _peer("jax")
+    x = _data.sequences(2, 30, 8)
+    expected = rnnzoo_.lru_layer(8)(x)
+    y = jax_.apply(_data.lru_weights(8), x, kind)
+    np.testing.assert_allclose(y, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_the_windows_through_keras_are_the_truncated_wrapper():
+    x = _data.sequences(2, 9, 3)
+    ours = rnnzoo_.window_model(units=4, steps=9, features=3, k=4)
+    ends, starts = keras_.window_models(units=4, features=3)
+    for model in (ends, starts):
+        model.set_weights(ours.get_weights())
+    cut = [x[:, t - 4 : t] for t in range(4, 10)]
+    outputs = keras_.window_outputs(ends, starts, x[:, :3], cut)
+    np.testing.assert_allclose(outputs, ours(x), atol=1e-5)
+
+
+def _peer(library):
+    pytest.importorskip(library, reason=f"{library} is not installed: make bench installs it")
+    return __import__(f"benchmarks.peers.{library}_", fromlist=["_"])
