@@ -104,6 +104,7 @@ def presets():
 @click.option("--out", required=True, type=click.Path(file_okay=False), help="Folder of the run.")
 @click.option("--set", "task_set", multiple=True, metavar="KEY=VALUE", help="A task option.")
 @click.option("--layer-set", multiple=True, metavar="KEY=VALUE", help="A layer option.")
+@click.option("--model-set", multiple=True, metavar="KEY=VALUE", help="An option of the model.")
 def train(task, layer, units, p, epochs, batch_size, learning_rate, seed, k1, k2, out, **sets):
     """Train a layer on TASK, keep the best epoch, and score it on the test set.
 
@@ -125,6 +126,7 @@ def train(task, layer, units, p, epochs, batch_size, learning_rate, seed, k1, k2
         k2=k2,
         task_options=_given(_pairs("--set", sets["task_set"]), batch_size=batch_size),
         layer_options=_given(_pairs("--layer-set", sets["layer_set"]), p=p),
+        model_options=_pairs("--model-set", sets["model_set"]),
         command=_command(),
     )
     best = record["best"]

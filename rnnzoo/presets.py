@@ -11,7 +11,6 @@ Listing them reads only the JSON, so that it needs no TensorFlow.
 
 import dataclasses
 import json
-import math
 import os
 import pathlib
 
@@ -233,13 +232,14 @@ def _task(task, record, file):
 
 def _data(task, split, limit):
     data, size = getattr(task, split), task.size(split)
+    if limit is not None and getattr(task, "stream", False):
+        raise ValueError(
+            f"`limit` must be None for a task on one long text, as {task.name} is: its score is "
+            f"that of the whole. Received: limit={limit}"
+        )
     if limit is None or limit >= size:
         return data, size
-    import tensorflow as tf
-
-    batches = math.ceil(limit / task.batch_size)
-    data = data.unbatch().take(limit).batch(task.batch_size)
-    return data.apply(tf.data.experimental.assert_cardinality(batches)), limit
+    return task.subset(split, limit), limit
 
 
 def _stated(record):

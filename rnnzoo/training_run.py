@@ -1,5 +1,6 @@
 """One training run from names and options: what `rnnzoo train` does, for scripts too."""
 
+import inspect
 import pathlib
 
 import keras
@@ -25,6 +26,7 @@ def train(
     k2=None,
     task_options=None,
     layer_options=None,
+    model_options=None,
     command=None,
     console=None,
 ):
@@ -36,8 +38,11 @@ def train(
         units: the layer's size; None: the task's published one.
         seed: of the data, the weights and every draw, from 0 on.
         learning_rate: a positive number; None: that of the task's published optimizer.
-        k1, k2: strides and reach of truncated BPTT; None: gradients through the whole sequence.
+        k1, k2: strides and reach of truncated BPTT; None: gradients through the whole sequence. A
+            task on one long text always takes truncated BPTT, which carries the state from batch
+            to batch; there None is the task's own stride.
         task_options, layer_options: dicts.
+        model_options: dict of what the task's `build_model` takes beside the layer.
         command: what the record gives as the command.
         console: a `rich.console.Console` for the progress.
 
@@ -52,16 +57,18 @@ def train(
         )
     built = zoo_tasks.get(task, **task_options, seed=_checks.integer("seed", seed, 0))
     units = built.default_units if units is None else units
+    k1 = built.default_k1 if k1 is None else k1
     keras.utils.set_random_seed(built.seed)
-    model = built.build_model(_zoo.build(layer, units, **layer_options))
+    model = _model(built, _zoo.build(layer, units, **layer_options), dict(model_options or {}))
     if k1 is not None or k2 is not None:
         if k1 is None:
             raise ValueError(f"`k2` must come with `k1`. Received: k1=None, k2={k2}")
-        model = TruncatedBPTT(model, k1, k2)
+        model = TruncatedBPTT(model, k1, k2, stateful=built.stream)
     model.compile(_optimizer(built, learning_rate), built.loss, metrics=built.metrics)
-    steps = -(-built.size("train") // built.batch_size)
     settings = {"layer": layer, "units": units, **layer_options, "k1": k1, "k2": k2, "seed": seed}
-    bar = ProgressBar(steps, f"{task} {layer}", console)
+    if model_options:
+        settings["model"] = dict(model_options)
+    bar = ProgressBar(int(built.train.cardinality()), f"{task} {layer}", console)
     try:
         record = fit_resumable(
             model,
@@ -77,6 +84,17 @@ def train(
     record = {**record, "test": evaluate_best(built, out_dir)}
     plot_curves(record, pathlib.Path(out_dir) / "curve.png")
     return record
+
+
+def _model(task, layer, options):
+    known = [name for name in inspect.signature(task.build_model).parameters if name != "layer"]
+    for name in options:
+        if name not in known:
+            raise ValueError(
+                f"`{name}` must be an option of the model of the task {task.name}: one of "
+                f"{', '.join(known) or '(it has none)'}. Received: {name}={options[name]!r}"
+            )
+    return task.build_model(layer, **options)
 
 
 def _optimizer(task, learning_rate):

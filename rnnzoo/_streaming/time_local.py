@@ -26,6 +26,7 @@ _ALWAYS = frozenset(
         "Multiply",
         "ReLU",
         "Rescaling",
+        "ReversibleEmbedding",
         "Subtract",
         "TimeDistributed",
     )
@@ -48,6 +49,8 @@ _WHY = {
     "BatchNormalization": "its training statistics run over all time steps",
     "Bidirectional": "it reads the sequence from its end too",
     "Flatten": "it joins all time steps",
+    "MultiHeadAttention": "what it needs of the past grows with time",
+    "TransformerEncoder": "what its attention needs of the past grows with time",
     "Lambda": "what its function does to time cannot be known",
     "Reshape": "it may move the time axis",
     "RepeatVector": "it makes a time axis of its own",
@@ -62,7 +65,7 @@ def why_not(operation, inputs):
     kind = type(operation)
     if not isinstance(operation, keras.layers.Layer):
         return _why_not_operation(operation, inputs)
-    if kind in _ALWAYS:
+    if kind in _ALWAYS or getattr(kind, "acts_on_each_step", False):
         return None
     if kind in _OVER_FEATURES:
         axis = getattr(operation, "axis", -1)

@@ -6,12 +6,13 @@ import tensorflow as tf
 from rnnzoo import _checks
 from rnnzoo.streaming import explicit_state
 from rnnzoo.training._carried import CarriedState, ResetEachEpoch
+from rnnzoo.training._evaluation import CarriedEvaluation
 from rnnzoo.training._steps import StepWeighted, stop_on, with_plain_errors
 from rnnzoo.training._windows import Windows, count_steps, cut_time, some_weight
 
 
 @keras.saving.register_keras_serializable(package="rnnzoo")
-class TruncatedBPTT(keras.Model):
+class TruncatedBPTT(CarriedEvaluation):
     r"""Train a recurrent model by truncated back-propagation through time.
 
     A batch `[B, T, ...]` is walked in strides of `k1` steps; each stride is one optimizer step
@@ -31,15 +32,17 @@ class TruncatedBPTT(keras.Model):
         k1: Steps between updates, at least 1.
         k2: Steps that the gradient reaches back, at least `k1`; None: `k1`.
         stateful: True carries the state from batch to batch, until `reset_state()` or the epoch's
-            begin or end. A window does not reach back into the batch before.
+            begin or end. A window does not reach back into the batch before. `evaluate` (and the
+            validation of `fit`) then carries a state of its own through its batches.
         time_local: As in `explicit_state`.
 
     Targets and sample weights: where the model's outputs run over time, `y [B, T, ...]` and weights
     `[B]` or `[B, T]`; where they do not (`return_sequences=False`), `y [B, ...]`: then the steps up
     to `T - k2` are run forward only, and one optimizer step is taken on the last `k2`. A stride
     whose weights are all zero, or that is masked altogether, takes no optimizer step. Loss and
-    metrics are averaged over a batch's time steps, not its strides. `evaluate` and `predict` run
-    the wrapped model from zero state and leave the carried one alone.
+    metrics are averaged over a batch's time steps, not its strides. `evaluate` and `predict` begin
+    at zero state and leave the one carried in training alone; `predict` begins each batch so, and
+    so does `evaluate` unless `stateful`.
 
     Masks are those that the model makes (Masking, Embedding).
 
@@ -79,6 +82,7 @@ class TruncatedBPTT(keras.Model):
         self._windows = Windows(self._explicit, k1, k2)
         self.model = model
         self._carried = CarriedState(self._explicit.state_spec)
+        self._evaluated = CarriedState(self._explicit.state_spec)
         self._penalty = None
         self.built = True
 
