@@ -8,6 +8,7 @@ from rnnzoo import _checks
 
 _KERAS_OPTIONS = {"use_bias": True, "dropout": 0.0, "go_backwards": False, "seed": None}
 _LSTM_OPTIONS = {**_KERAS_OPTIONS, "recurrent_dropout": 0.0, "unit_forget_bias": True}
+_CAUSAL_OPTIONS = {"dropout": 0.0, "go_backwards": False, "seed": None}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,6 +74,50 @@ LAYERS = {
                 "r_max": 1.0,
                 "max_phase": math.tau,
                 "go_backwards": False,
+                "seed": None,
+            },
+        ),
+        Entry(
+            "tcn",
+            "rnnzoo.layers:TCN",
+            "temporal convolutional network: dilated causal convolutions, feed-forward",
+            {"levels": 8, "kernel_size": 8, "weight_norm": True, **_CAUSAL_OPTIONS},
+        ),
+        Entry(
+            "gated_conv",
+            "rnnzoo.layers:GatedConv",
+            "gated causal convolutions (GCNN), feed-forward",
+            {
+                "levels": 8,
+                "kernel_size": 4,
+                "bottleneck": None,
+                "weight_norm": True,
+                **_CAUSAL_OPTIONS,
+            },
+        ),
+        Entry(
+            "wave_net",
+            "rnnzoo.layers:WaveNet",
+            "WaveNet: gated dilated convolutions with skip connections, feed-forward",
+            {
+                "levels": 10,
+                "repeats": 2,
+                "kernel_size": 2,
+                "skip_units": None,
+                "weight_norm": False,
+                **_CAUSAL_OPTIONS,
+            },
+        ),
+        Entry(
+            "transformer_encoder",
+            "rnnzoo.layers:TransformerEncoder",
+            "small causal transformer of Keras's attention layers; does not stream",
+            {
+                "levels": 2,
+                "heads": 4,
+                "feed_forward": None,
+                "max_length": 1024,
+                "dropout": 0.0,
                 "seed": None,
             },
         ),

@@ -57,8 +57,8 @@ def test_help_needs_no_tensorflow():
 def test_layer_table_is_true(name):
     """Every option listed is taken, and its default is the constructor's."""
     options = _zoo.LAYERS[name].options
-    given = _zoo.build(name, 3, **options).get_config()
-    default = _zoo.build(name, 3).get_config()
+    given = _zoo.build(name, 4, **options).get_config()
+    default = _zoo.build(name, 4).get_config()
     assert given.pop("name") != default.pop("name")
     assert given == default
 

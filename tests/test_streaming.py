@@ -59,11 +59,11 @@ class Unknown(keras.layers.Layer):
         return x
 
 
-def rnnzoo_layer(name):
+def rnnzoo_layer(name, **options):
     def make(**kwargs):
         import rnnzoo.layers
 
-        return getattr(rnnzoo.layers, name)(H, **kwargs)
+        return getattr(rnnzoo.layers, name)(H, **options, **kwargs)
 
     return make
 
@@ -81,6 +81,9 @@ LAYERS = {
     "stable_rnn": rnnzoo_layer("StableRNN"),
     "stable_lstm": rnnzoo_layer("StableLSTM"),
     "lru": rnnzoo_layer("LRU"),
+    "tcn": rnnzoo_layer("TCN", levels=2, kernel_size=2),
+    "gated_conv": rnnzoo_layer("GatedConv", levels=2, kernel_size=3),
+    "wave_net": rnnzoo_layer("WaveNet", levels=2, repeats=1),
 }
 
 

@@ -8,10 +8,24 @@ if keras.backend.backend() != "tensorflow":
         f"Received: KERAS_BACKEND={keras.backend.backend()!r}"
     )
 
+from rnnzoo.layers.gated_conv import GatedConv
 from rnnzoo.layers.hdetach_lstm import HDetachLSTM
 from rnnzoo.layers.lru import LRU
 from rnnzoo.layers.stable_lstm import StableLSTM
 from rnnzoo.layers.stable_rnn import StableRNN
+from rnnzoo.layers.tcn import TCN
+from rnnzoo.layers.transformer_encoder import TransformerEncoder
 from rnnzoo.layers.truncated_wrapper import TruncatedWrapper
+from rnnzoo.layers.wave_net import WaveNet
 
-__all__ = ["LRU", "HDetachLSTM", "StableLSTM", "StableRNN", "TruncatedWrapper"]
+__all__ = [
+    "LRU",
+    "TCN",
+    "GatedConv",
+    "HDetachLSTM",
+    "StableLSTM",
+    "StableRNN",
+    "TransformerEncoder",
+    "TruncatedWrapper",
+    "WaveNet",
+]
