@@ -8,7 +8,7 @@ import click
 import rich.console
 import rich.markup
 
-from benchmarks import _figure, _machine, _report
+from benchmarks import _figure, _machine, _report, _summary
 from benchmarks._session import Row, Session
 
 NAMES = ("lstm", "lru", "tbptt", "truncated", "exported", "startup", "scaling", "gpu")
@@ -40,10 +40,12 @@ def measure(name, quick, folder, console):
     result["load_before"] = load
     result["minutes"] = round((time.monotonic() - begin) / 60, 2)
     _report.write_json(folder / f"{name}.json", result)
+    _summary.write_summary(folder)
     drawn = _figure.draw(folder / f"{name}.png", result)
     written = f"{name}.json" + (f" and {name}.png" if drawn else "")
     console.print(f"{folder / written}, {result['minutes']} minutes", soft_wrap=True)
-    return not any(row.failed for row in session.rows)
+    ended = any("ended_by" in curve for curve in session.curves)
+    return not ended and not any(row.failed for row in session.rows)
 
 
 def show(console, title, session):
@@ -53,7 +55,7 @@ def show(console, title, session):
         console.print(_report.table(title, session.rows, session.quick))
     if session.curves:
         console.print(_report.curve_table(title, session.curves))
-    for line in _report.lines_of_reasons(session.rows):
+    for line in _report.lines_of_reasons(session.rows, session.curves):
         console.print(line, markup=False)
 
 

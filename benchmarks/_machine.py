@@ -65,6 +65,15 @@ def memory_bytes():
         return 0
 
 
+def available_bytes():
+    """Memory that a program can take now without swapping; all of it where unknown."""
+    try:
+        lines = pathlib.Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return memory_bytes()
+    return next(int(li.split()[1]) * 1024 for li in lines if li.startswith("MemAvailable:"))
+
+
 def without_paths(text):
     """`text` with this machine's folders cut out, so that a result names none."""
     root = pathlib.Path(__file__).resolve().parent.parent

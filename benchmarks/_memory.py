@@ -8,14 +8,15 @@ from benchmarks._processes import PeerFailed, PeerMissing
 MB = 1e6
 
 
-def added(session, side, runs=1):
-    """Bytes that the first `runs` runs of `side` add at their peak, and the seconds of each run.
+def added(session, side, runs=1, before=0):
+    """Bytes that `runs` runs of `side` add at their peak, and the seconds of each run.
 
-    The first run traces and compiles; what that takes is part of it.
+    The first run traces and compiles, and what that takes is part of it unless it is among those
+    that come `before`.
     """
     with session.process() as process:
         process.make(side.function, side.kwargs)
-        reply = process.ask("peak", n=runs)
+        reply = process.ask("peak", n=runs, before=before)
     return reply["peak"] - reply["resident"], reply["seconds"]
 
 

@@ -78,7 +78,10 @@ def exponents(fitted, axis):
     return f"{axis}^{fitted['all']:.2f} ({fitted['last_two']:.2f})"
 
 
-def lines_of_reasons(rows):
+def lines_of_reasons(rows, curves=()):
+    for curve in curves:
+        if "ended_by" in curve:
+            yield f"ended: {curve['what']}, at {curve['ended_by']}"
     for row in rows:
         if row.skipped:
             yield f"skipped: {row.what}, against {row.peer}: {row.skipped}"

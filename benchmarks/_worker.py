@@ -1,8 +1,8 @@
 """The process that a peer runs in: requests as JSON lines on stdin, replies on stdout.
 
-    {"do": "make", "target": "module:function", "kwargs": {...}}  -> {"made": true}
-    {"do": "run", "n": 5}                                         -> {"seconds": [...]}
-    {"do": "peak", "n": 1}        -> {"resident": bytes, "peak": bytes, "seconds": [...]}
+    {"do": "make", "target": "module:function", "kwargs": {...}} -> {"made": true}
+    {"do": "run", "n": 5}                                        -> {"seconds": [...]}
+    {"do": "peak", "n": 1, "before": 0}  -> {"resident": bytes, "peak": bytes, "seconds": [...]}
 
 `function(**kwargs)` builds the workload and returns a call without arguments that runs it once and
 returns when it is done. A library that is not installed gives `{"missing": its name}`, any other
@@ -10,6 +10,9 @@ failure `{"error": type and message}`. The end of stdin ends the process, so tha
 outlives the one who asks.
 """
 
+import contextlib
+import ctypes
+import gc
 import importlib
 import json
 import os
@@ -38,12 +41,24 @@ class Worker:
             seconds.append(time.perf_counter() - begin)
         return {"seconds": seconds}
 
-    def peak(self, n):
-        """The high-water mark of resident memory before the run (data there already) and after."""
+    def peak(self, n, before=0):
+        """The high-water mark of resident memory before `n` runs (data there already) and after.
+
+        With `before`, so many runs come first, and what they left behind counts as resident.
+        """
+        self.run(before)
+        give_back_memory()
         forget_peak()
         resident = status_bytes("VmHWM")
         seconds = self.run(n)["seconds"]
         return {"resident": resident, "peak": status_bytes("VmHWM"), "seconds": seconds}
+
+
+def give_back_memory():
+    """Return freed memory to the system, where it would hide what the next run takes."""
+    gc.collect()
+    with contextlib.suppress(AttributeError, OSError, TypeError):  # not glibc
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def forget_peak():
@@ -51,11 +66,8 @@ def forget_peak():
 
     Otherwise a peak while libraries were imported would hide what the workload adds.
     """
-    try:
-        with open("/proc/self/clear_refs", "w", encoding="ascii") as file:
-            file.write("5")
-    except OSError:
-        pass
+    with contextlib.suppress(OSError), open("/proc/self/clear_refs", "w") as file:
+        file.write("5")
 
 
 def status_bytes(field):

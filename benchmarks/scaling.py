@@ -1,6 +1,6 @@
 """How cost grows: time and added peak memory against T, B, H and k, with fitted exponents."""
 
-from benchmarks import _memory, _statistics
+from benchmarks import _machine, _memory, _statistics
 from benchmarks._processes import PeerFailed, PeerMissing
 from benchmarks._session import Side
 
@@ -66,19 +66,20 @@ def quick_curves():
 
 
 def sweep(session, what, axis, sizes, target, settings):
-    """A fresh process for every size: memory at the first run, time at the later ones."""
+    """A fresh process for every size, and in it the second run and those after it."""
     session.tell(f"{what} against {axis}")
-    curve = {"what": what, "axis": axis, "settings": settings, "sizes": [], "ms": [], "mb": []}
+    fixed = {name: value for name, value in settings.items() if name != axis}
+    curve = {"what": what, "axis": axis, "settings": fixed, "sizes": [], "ms": [], "mb": []}
     for size in sizes:
         try:
             added, seconds = _memory.added(
-                session, Side(what, target, {**settings, axis: size}), runs=4
+                session, Side(what, target, {**settings, axis: size}), runs=3, before=1
             )
         except (PeerFailed, PeerMissing) as error:
-            curve["ended_by"] = f"{axis}={size}: {error}"
+            curve["ended_by"] = _machine.without_paths(f"{axis}={size}: {error}")
             break
         curve["sizes"].append(size)
-        curve["ms"].append(_statistics.summary([1e3 * s for s in seconds[1:]]))
+        curve["ms"].append(_statistics.summary([1e3 * s for s in seconds]))
         curve["mb"].append(added / _memory.MB)
     if curve["sizes"]:
         times = [ms["median"] for ms in curve["ms"]]

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from benchmarks import __main__ as command
-from benchmarks import _figure, _machine, _memory, _report, _session, _statistics
+from benchmarks import _figure, _machine, _memory, _report, _session, _statistics, _summary
 from benchmarks._processes import PeerFailed, PeerMissing, Process
 from benchmarks._session import Peer, Row, Session, Side
 from benchmarks.peers import _data, keras_, rnnzoo_
@@ -174,6 +174,9 @@ def test_the_json_is_whole_and_names_no_folder_and_no_host(compared, tmp_path):
     assert result["command"] == "python -m benchmarks toys --quick"
     assert result["machine"]["versions"]["keras"] == keras.__version__
     assert [row["verdict"] for row in result["rows"][:2]] == ["must", "skipped"]
+    _summary.write_summary(path.parent)
+    summary = (path.parent / "README.md").read_text()
+    assert "| toys | absent library |  | 0.5 | 0.05 | skipped: a_library_that_is" in summary
     assert _figure.draw(tmp_path / "toys.png", result)
     assert (tmp_path / "toys.png").read_bytes().startswith(b"\x89PNG")
 
