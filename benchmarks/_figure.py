@@ -36,12 +36,22 @@ def ratios_figure(rows):
                 axes.plot(row[name], y, "|", color=colour, ms=16, mew=2.5, label=label)
     axes.axvline(1.0, color="grey", lw=0.8, ls=":")
     axes.set_xscale("log")
+    plain_ticks(axes.xaxis)
     labels = [label_of(row) for row in rows]
     axes.set_yticks(range(len(rows)), labels, fontsize=7)
-    axes.invert_yaxis()
+    axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.set_xlabel("ours / peer (left of 1: ours is faster or smaller)")
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.12 - 0.5 / len(rows)), ncols=3)
+    figure.legend(loc="outside lower center", ncols=3)
     return figure
+
+
+def plain_ticks(axis):
+    """0.2, 0.5, 1, 2 ... instead of powers of ten."""
+    from matplotlib import ticker
+
+    axis.set_major_locator(ticker.LogLocator(subs=(1.0, 2.0, 5.0)))
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_formatter(ticker.NullFormatter())
 
 
 def label_of(row):
@@ -74,5 +84,7 @@ def curves_figure(curves):
         for axes, label in zip(grid[:, column], ("ms", "added peak MB")):
             axes.set(xlabel=names[axis], ylabel=label)
             axes.legend(fontsize=6)
+            plain_ticks(axes.xaxis)
+            plain_ticks(axes.yaxis)
             axes.grid(alpha=0.3)
     return figure

@@ -26,7 +26,7 @@ def write_summary(folder):
 def as_markdown(result):
     machine, versions = result["machine"], result["machine"]["versions"]
     used = ", ".join(f"{name} {number}" for name, number in versions.items() if number)
-    measured_on = f"{machine['date']}, {machine['cpu']}, {machine['cores']} cores; {used}"
+    measured_on = f"{machine['date']}, {machine['cpu']}, cores: {machine['cores']}; {used}"
     lines = [f"\n## {result['title']}\n", f"`{result['command']}`, {measured_on}.\n"]
     if "skipped" in result:
         lines.append(f"Skipped: {result['skipped']}.\n")
