@@ -5,24 +5,36 @@ import math
 import keras
 
 
-def build(layer, features, width, per_step, head, name):
-    """A Functional model `[B, T, features] -> [B, width]`, or `[B, T, width]` if `per_step`."""
-    layers = _recurrent_layers(layer)
+def build(layer, features, width, per_step, head, name, entry=None):
+    """A Functional model `[B, T, features] -> [B, width]`, or `[B, T, width]` if `per_step`.
+
+    `entry` is a layer that stands below the recurrent ones.
+    """
     inputs = keras.Input(shape=(None, features), name="sequence")
-    hidden = inputs
-    for position, recurrent in enumerate(layers):
-        _set_return_sequences(recurrent, per_step or position < len(layers) - 1)
-        hidden = recurrent(hidden)
+    hidden = recurrent(layer, inputs if entry is None else entry(inputs), per_step)
+    return keras.Model(inputs, dense(hidden, width, head), name=name)
+
+
+def recurrent(layer, hidden, per_step):
+    """The outputs of the recurrent layer, or of the last of a list, on `hidden [B, T, F]`."""
+    layers = _recurrent_layers(layer)
+    for position, one in enumerate(layers):
+        _set_return_sequences(one, per_step or position < len(layers) - 1)
+        hidden = one(hidden)
+    return hidden
+
+
+def dense(hidden, width, name):
+    """The head: logits or numbers, `[..., width]`."""
     bound = 1.0 / math.sqrt(hidden.shape[-1])
-    outputs = keras.layers.Dense(
+    return keras.layers.Dense(
         width,
         kernel_initializer=keras.initializers.RandomUniform(-bound, bound),
         bias_initializer=keras.initializers.RandomUniform(-bound, bound),
         # Logits in half precision would cost the loss its accuracy.
         dtype=keras.config.dtype_policy().variable_dtype,
-        name=head,
+        name=name,
     )(hidden)
-    return keras.Model(inputs, outputs, name=name)
 
 
 def _recurrent_layers(layer):

@@ -54,6 +54,8 @@ class Task:
     per_step = False
     outputs = "outputs"
     optimum = {}
+    stream = False  # whether the state has to be carried from batch to batch
+    default_k1 = None
 
     def __init__(self, batch_size, seed):
         self.batch_size = _checks.integer("batch_size", batch_size)
@@ -75,20 +77,13 @@ class Task:
     def train(self):
         """The training batches, in a new order at each full pass."""
         parts, batches = self._parts("train"), self._batches("train")
-        seed = np.random.SeedSequence(self.seed).generate_state(1, np.uint64).astype(np.int64)[0]
-        size = self.size("train")
+        seed = self._shuffle_seed()
 
         def one_pass(_):
             epoch = self._epoch.read_value()
-            order = tf.random.experimental.stateless_shuffle(
-                tf.range(size), seed=tf.stack([tf.constant(seed), epoch])
-            )
-
-            def gather(batch):
-                rows = order[batch * self.batch_size : (batch + 1) * self.batch_size]
-                return batch, epoch, self._decode(*(tf.gather(part, rows) for part in parts))
-
-            return tf.data.Dataset.range(batches).map(gather, tf.data.AUTOTUNE, True)
+            make = self._batch_maker(parts, seed, epoch)
+            numbers = tf.data.Dataset.range(batches)
+            return numbers.map(lambda n: (n, epoch, make(n)), tf.data.AUTOTUNE, True)
 
         def hand_out(batch, epoch, pair):
             # This stands after the prefetching, where batches leave in step with the training, so
@@ -122,8 +117,15 @@ class Task:
         """
         parts = self._parts(_checks.choice("split", split, SPLITS))
         with tf.device("CPU:0"):
-            x, y = self._decode(*parts)
-        return x.numpy(), y.numpy()
+            pair = self._take(parts, slice(None))
+        return tf.nest.map_structure(lambda tensor: tensor.numpy(), pair)
+
+    def subset(self, split, limit):
+        """The first `limit` sequences of a split, as batches."""
+        batches = -(-_checks.integer("limit", limit) // self.batch_size)
+        data = getattr(self, _checks.choice("split", split, SPLITS))
+        data = data.unbatch().take(limit).batch(self.batch_size)
+        return data.apply(tf.data.experimental.assert_cardinality(batches))
 
     def size(self, split):
         """The number of sequences of a split."""
@@ -183,6 +185,27 @@ class Task:
             np.random.SeedSequence(self.seed, spawn_key=(SPLITS.index(split),))
         )
 
+    def _shuffle_seed(self):
+        return np.random.SeedSequence(self.seed).generate_state(1, np.uint64).astype(np.int64)[0]
+
+    def _batch_maker(self, parts, seed, epoch):
+        """A function from a batch's number to the batch: all that an epoch's training data are."""
+        order = tf.random.experimental.stateless_shuffle(
+            tf.range(self.size("train")), seed=tf.stack([tf.constant(seed), epoch])
+        )
+
+        def make(batch):
+            rows = order[batch * self.batch_size : (batch + 1) * self.batch_size]
+            return self._take(parts, rows)
+
+        return make
+
+    def _take(self, parts, rows):
+        """The batch of these rows (a slice, or a tensor of their numbers) of a split's parts."""
+        if isinstance(rows, slice):
+            return self._decode(*(part[rows] for part in parts))
+        return self._decode(*(tf.gather(part, rows) for part in parts))
+
     def _parts(self, split):
         if split not in self._held:
             arrays = self._load(split)
@@ -198,7 +221,7 @@ class Task:
 
         def take(batch):
             rows = slice(batch * self.batch_size, (batch + 1) * self.batch_size)
-            return self._decode(*(part[rows] for part in parts))
+            return self._take(parts, rows)
 
         dataset = tf.data.Dataset.range(batches).map(take, tf.data.AUTOTUNE, True)
         return self._finish(dataset.prefetch(tf.data.AUTOTUNE), batches)

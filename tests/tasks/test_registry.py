@@ -15,11 +15,19 @@ SMALL = {
     "adding": {"length": 9, "train_size": 30, "validation_size": 20, "test_size": 10},
     "smnist": {"rows": True},
     "pmnist": {"downsample": 4, "permutation_seed": 3},
+    "digits": {"rows": True},
+    "transfer_copy": {"delay": 4, "delays": [5, 9], "train_size": 30, "one_hot": True},
+    "teacher_student": {"nu_0": 0.5, "length": 20, "train_size": 30, "rho": 0.5},
+    "jsb": {},
+    "nottingham": {},
+    "atis": {"window": 1, "dropout": 0.25},
 }
+MEASURED = ("jsb", "nottingham", "atis")  # whose baselines are computed from the data
 
 
 def test_names():
-    assert tasks.names() == ("copy", "adding", "smnist", "pmnist")
+    assert tasks.names()[:4] == ("copy", "adding", "smnist", "pmnist")
+    assert set(SMALL) <= set(tasks.names())
     with pytest.raises(ValueError, match=r"`name` must be one of 'copy', .* Received: name='copi'"):
         tasks.get("copi")
 
@@ -37,7 +45,7 @@ def test_table_states_the_defaults_of_the_class(name):
 
 @pytest.mark.parametrize("name", tasks.names())
 def test_config_through_json_makes_the_same_task(name):
-    task = tasks.get(name, batch_size=7, seed=3, **SMALL[name])
+    task = tasks.get(name, batch_size=7, seed=3, **SMALL.get(name, {}))
     again = tasks.get(**json.loads(json.dumps(task.get_config())))
     assert type(again) is type(task)
     assert again.get_config() == task.get_config()
@@ -46,8 +54,10 @@ def test_config_through_json_makes_the_same_task(name):
 
 
 @pytest.mark.parametrize("name", tasks.names())
-def test_monitor_names_a_metric_of_the_task(name):
-    task = tasks.get(name, **SMALL[name])
+def test_monitor_names_a_metric_of_the_task(name, request):
+    if name in MEASURED:
+        request.getfixturevalue("real_data")
+    task = tasks.get(name, **SMALL.get(name, {}))
     reported = {"val_loss"} | {f"val_{metric.name}" for metric in task.metrics}
     assert task.monitor in reported
     assert task.monitor_mode in ("min", "max")
@@ -64,12 +74,18 @@ def test_published_optimizer():
 
 
 def test_published_sizes():
-    assert [(tasks.get(n).default_layer, tasks.get(n).default_units) for n in tasks.names()] == [
-        ("hdetach_lstm", 128),
-        ("hdetach_lstm", 128),
-        ("hdetach_lstm", 100),
-        ("hdetach_lstm", 100),
-    ]
+    for name in ("copy", "adding", "transfer_copy"):
+        assert (tasks.get(name).default_layer, tasks.get(name).default_units) == (
+            "hdetach_lstm",
+            128,
+        )
+    for name in ("smnist", "pmnist"):
+        assert tasks.get(name).default_units == 100
+    assert (tasks.get("teacher_student").default_layer, tasks.get("jsb").default_layer) == (
+        "lru",
+        "lstm",
+    )
+    assert (tasks.get("teacher_student").default_units, tasks.get("jsb").default_units) == (64, 200)
 
 
 BAD = [
