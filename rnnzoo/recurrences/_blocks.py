@@ -147,14 +147,15 @@ def reverse_scan(eigenvalues, inputs, states, initial, cut):
     state = _carries(eigenvalues, wide, inputs, tf.zeros_like(initial), cut, reverse=True)
     found = tf.TensorArray(state.dtype, cut.length, element_shape=state.shape)
 
-    def step(t, g, total, found):
+    # Subtracted, because TensorFlow would make one slow sum of the additions of an iteration.
+    def step(t, g, minus, found):
         g = wide * g + inputs.read(t + 1)
-        return g, total + g * states.read(t), found.write(t + 1, g)
+        return g, minus - g * states.read(t), found.write(t + 1, g)
 
     loop = (state, tf.zeros_like(state), found)
-    g, total, found = time_loop(step, loop, cut.length - 1, reverse=True)
+    g, minus, found = time_loop(step, loop, cut.length - 1, reverse=True)
     g = wide * g + inputs.read(0)
-    return found.write(0, g).stack(), tf.reduce_sum(total + g * before, axis=0)
+    return found.write(0, g).stack(), tf.reduce_sum(g * before - minus, axis=0)
 
 
 # Complex numbers as pairs. Interleaved in memory, a pair of floats is a complex number for free

@@ -6,9 +6,9 @@ The adjoint of a diagonal linear recurrence is the same recurrence run backwards
 
 import tensorflow as tf
 
-from rnnzoo import _checks
-from rnnzoo.recurrences import _blocks
-from rnnzoo.recurrences._loops import FORMS, static_or_dynamic, with_adjoint
+from rnnzoo.recurrences import _blocks, _diagonal_xla
+from rnnzoo.recurrences._diagonal_xla import choose_form
+from rnnzoo.recurrences._loops import static_or_dynamic, with_adjoint
 
 
 @tf.autograph.experimental.do_not_convert
@@ -32,8 +32,11 @@ def diagonal(
         initial_re, initial_im: h_{-1}, `[B, N]`.
         lambda_re, lambda_im: lambda, `[N]`; |lambda| <= 1 (beyond it, powers may overflow).
         mask: `[B, T]` bool or None; where False the step does not happen: the state is carried.
-        form: "adjoint" (hand-written, differentiable once), "autodiff" (left to TensorFlow: slow,
-            differentiable any number of times) or "auto" (default), which is "adjoint".
+        form: "xla" (the loops compiled by XLA, the adjoint hand-written: fastest, needs every
+            shape known), "adjoint" (hand-written, without XLA), both differentiable once;
+            "autodiff" (left to TensorFlow: slow, differentiable any number of times); or "auto"
+            (default): "xla" in a graph of known shape on one CPU, else "adjoint". Inside a function
+            that XLA compiles anyway, and for an empty batch or no steps, "xla" is "adjoint".
 
     Returns:
         `(states_re, states_im, final_re, final_im)`: `[B, T, N]` twice, then `[B, N]` twice. At a
@@ -42,7 +45,7 @@ def diagonal(
 
     Raises:
         ValueError: For a wrong shape, dtype or `form`, before any computation.
-        SecondDerivativeError: When the gradient of the adjoint form is differentiated.
+        SecondDerivativeError: When the gradient of a hand-written adjoint is differentiated.
 
     Source: Martin, Cundy, "Parallelizing Linear Recurrent Neural Nets Over Sequence Length" (2018);
     Orvieto et al., "Resurrecting Recurrent Neural Networks for Long Sequences" (2023).
@@ -58,12 +61,12 @@ def diagonal(
     _expect("inputs_im", inputs_im, inputs_re.shape)
     state = _state(inputs_re, initial_re, initial_im, lambda_re, lambda_im)
     _expect("inputs_re", inputs_re, [None, None, state[2].shape[0]])
-    inputs = tf.concat([inputs_re, inputs_im], axis=-1)
-    packing = _packing(inputs, mask)
-    states, *final = _run(_pack(inputs, packing), state, None, None, packing, form, "diagonal")
+    packing = _packing(inputs_re, mask)
+    packed = [_pack(v, packing) for v in (inputs_re, inputs_im)]
+    *states, final_re, final_im = _run(packed, state, [], packing, form, "diagonal")
     if packing is not None:
-        states = _unpack(states, packing, before=tf.concat(state[:2], axis=-1)[:, None])
-    return (*tf.split(states, 2, axis=-1), *final)
+        states = [_unpack(v, packing, before=h[:, None]) for v, h in zip(states, state)]
+    return (*states, final_re, final_im)
 
 
 @tf.autograph.experimental.do_not_convert
@@ -100,7 +103,7 @@ def lru(
 
     Raises:
         ValueError: For a wrong shape, dtype or `form`, before any computation.
-        SecondDerivativeError: When the gradient of the adjoint form is differentiated.
+        SecondDerivativeError: When the gradient of a hand-written adjoint is differentiated.
 
     Source: Orvieto et al., "Resurrecting Recurrent Neural Networks for Long Sequences" (2023).
 
@@ -118,7 +121,7 @@ def lru(
     _expect("c", c, [2 * n, None])
     packing = _packing(inputs, mask)
     packed = _pack(inputs, packing)
-    outputs, *final = _run(packed, state, b, c, packing, form, "lru")
+    outputs, *final = _run([packed], state, [b, c], packing, form, "lru")
     if d is not None:
         d = tf.convert_to_tensor(d, inputs.dtype)
         _expect("d", d, [features, c.shape[1]] if d.shape.rank == 2 else [c.shape[1]])
@@ -194,22 +197,34 @@ def _unpack(outputs, packing, before):
     return tf.where(source[..., None] >= 0, spread, before)
 
 
-def _run(inputs, state, b, c, packing, form, name):
+def _run(sequences, state, projections, packing, form, name):
     """Outputs and final state of the unmasked recurrence; `packing` says where each row ends."""
-    _checks.choice("form", form, FORMS)
-    batch, time = static_or_dynamic(inputs, 0), static_or_dynamic(inputs, 1)
+    form = choose_form(form, *sequences, *state)
+    batch, time = static_or_dynamic(sequences[0], 0), static_or_dynamic(sequences[0], 1)
     last = tf.fill([batch], time - 1) if packing is None else packing[2] - 1
-    arguments = [inputs, *state] if b is None else [inputs, *state, b, c]
+    if form == "xla":
+        return with_adjoint(
+            lambda *arguments: _diagonal_xla.forward(arguments, last, bool(projections)),
+            lambda arguments, _, states, upstream: _diagonal_xla.adjoint(
+                arguments, states, upstream, last, bool(projections)
+            ),
+            [*sequences, *state, *projections],
+            name,
+        )
+    inputs = sequences[0] if projections else tf.concat(sequences, axis=-1)
+    arguments = [inputs, *state, *projections]
     if form == "autodiff":
-        return _forward(arguments, last, interleave=False)[0]
-
-    def forward(*arguments):
-        return _forward(arguments, last, _blocks.can_interleave())
-
-    def adjoint(arguments, _, states, upstream):
-        return _adjoint(arguments, states, upstream, last, _blocks.can_interleave())
-
-    return with_adjoint(forward, adjoint, arguments, name)
+        results = _forward(arguments, last, interleave=False)[0]
+    else:
+        results = with_adjoint(
+            lambda *arguments: _forward(arguments, last, _blocks.can_interleave()),
+            lambda arguments, _, states, upstream: _adjoint(
+                arguments, states, upstream, last, _blocks.can_interleave()
+            ),
+            arguments,
+            name,
+        )
+    return results if projections else (*tf.split(results[0], 2, axis=-1), *results[1:])
 
 
 def _forward(arguments, last, interleave):

@@ -9,6 +9,7 @@ from rnnzoo.recurrences.diagonal import diagonal, lru
 from tests.references import lru as reference
 
 LENGTHS = {"eager": [1, 2, 3, 8, 50, 400], "graph": [1, 50], "xla": [23]}
+LENGTHS_OF_XLA = [1, 33, 700]  # every one is compiled: a tail, a block and a tail, a chunk and more
 
 
 def problem(b, t, n, seed=0, low=0.3):
@@ -51,9 +52,10 @@ WAYS = {
 
 @pytest.mark.parametrize("masked", [False, True])
 @pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("form", ["adjoint", "autodiff"])
+@pytest.mark.parametrize("form", ["xla", "adjoint", "autodiff"])
 def test_values_and_gradients_equal_numpy(way, form, masked):
-    for t in LENGTHS[way]:
+    lengths = LENGTHS_OF_XLA if form == "xla" and way == "graph" else LENGTHS[way]
+    for t in lengths[:3] if form == "xla" else lengths:
         z, initial, eigenvalues = problem(3, t, 4)
         mask = masks(3, t) if masked else None
         upstream, final, _ = problem(3, t, 4, seed=1)
@@ -91,14 +93,15 @@ def test_one_graph_serves_every_batch_and_length(form):
             np.testing.assert_allclose(got, want, atol=1e-11)
 
 
-def test_ten_thousand_steps_and_more():
+@pytest.mark.parametrize("form", ["xla", "adjoint"])
+def test_ten_thousand_steps_and_more(form):
     for t, tolerance in [(10_000, 1e-9), (65_536, 1e-8)]:
         z, initial, eigenvalues = problem(1, t, 2, low=0.999)
         found, last = reference.states(z, initial, eigenvalues)
         upstream, final, _ = problem(1, t, 2, seed=1)
         wanted = reference.states_gradients(upstream, final, found, initial, eigenvalues)
         results, gradients = WAYS["graph"](
-            parts(z, initial, eigenvalues), None, "adjoint", parts(upstream, final)
+            parts(z, initial, eigenvalues), None, form, parts(upstream, final)
         )
         pairs = [*zip(results, parts(found, last)), *zip(gradients, parts(*wanted))]
         for got, want in pairs:
@@ -138,7 +141,7 @@ def test_two_chunks_equal_one_pass_and_so_do_their_gradients(cut):
 def test_zero_eigenvalues_and_zero_steps():
     z = np.arange(12.0).reshape(1, 6, 2) * (1 + 2j)
     initial, zeros = np.ones([1, 2], complex), np.zeros(2, complex)
-    for form in ("adjoint", "autodiff"):
+    for form in ("xla", "adjoint", "autodiff"):
         re, im, *_ = diagonal(*parts(z, initial, zeros), form=form)
         np.testing.assert_array_equal(re.numpy() + 1j * im.numpy(), z)
         _, gradients = run(parts(z, initial, zeros), None, form, parts(z, initial))
@@ -155,7 +158,7 @@ def test_what_stands_at_masked_steps_reaches_nothing():
     weights = parts(*problem(2, 20, 3, seed=1)[:2])
     clean = run(parts(z, initial, eigenvalues), tf.constant(mask), "adjoint", weights)
     z[~mask] = np.nan
-    for form in ("adjoint", "autodiff"):
+    for form in ("xla", "adjoint", "autodiff"):
         dirty = run(parts(z, initial, eigenvalues), tf.constant(mask), form, weights)
         for a, b in zip(tf.nest.flatten(clean), tf.nest.flatten(dirty)):
             np.testing.assert_allclose(a, b, atol=1e-10)
@@ -180,6 +183,8 @@ def projected(seed=0, skip="matrix", t=30):
         ("vector", "autodiff", False),
         (None, "adjoint", True),
         ("matrix", "autodiff", True),
+        ("matrix", "xla", False),
+        ("vector", "xla", True),
     ],
 )
 def test_projections_equal_numpy(skip, form, jit):
@@ -239,9 +244,17 @@ def test_second_derivatives_are_right_or_refused(way):
     powers = np.arange(13)
     exact = (powers * (powers - 1) * 0.9 ** np.maximum(powers - 2, 0)).sum()
     np.testing.assert_allclose(second_derivative("autodiff", way), [exact], rtol=1e-12)
-    for form in ("auto", "adjoint"):
+    for form in ("auto", "xla", "adjoint"):
         with pytest.raises(SecondDerivativeError, match='form="autodiff"'):
             second_derivative(form, way)
+
+
+def test_form_xla_says_what_it_needs():
+    pair = [tf.TensorSpec([2, None, 2], tf.float64)] * 2
+    rest = parts(*problem(2, 3, 2)[1:])
+    traced = tf.function(lambda re, im: diagonal(re, im, *rest, form="xla"), input_signature=pair)
+    with pytest.raises(ValueError, match=r"every shape must be known.*\(2, None, 2\)"):
+        traced.get_concrete_function()
 
 
 GOOD = {
@@ -272,7 +285,7 @@ GOOD = {
         ({"d": np.zeros([6, 3])}, r"`d` must have the shape \[3, 6\]"),
         ({"mask": np.ones([2, 4], bool)}, r"`mask` must have the shape \[2, 5\]"),
         ({"mask": np.ones([2, 5])}, "`mask` must be bool.*float64"),
-        ({"form": "fast"}, "`form` must be one of 'auto', 'adjoint', 'autodiff'.*'fast'"),
+        ({"form": "fast"}, "`form` must be one of 'auto', 'xla', 'adjoint', 'autodiff'.*'fast'"),
     ],
 )
 def test_wrong_arguments(wrong, message):
