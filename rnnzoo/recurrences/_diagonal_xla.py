@@ -22,8 +22,11 @@ CHUNK = 512
 FORMS = ("auto", "xla", "adjoint", "autodiff")
 
 
-def choose_form(form, *tensors):
-    """The form that runs: "auto" is "xla" in a graph of static shape on a CPU, else "adjoint"."""
+def choose_form(form, *tensors, projected):
+    """The form that runs: "auto" is "xla" in a graph of static shape on a CPU, else "adjoint".
+
+    Between projections "auto" is "adjoint": measured, the compiled form is the slower there.
+    """
     _checks.choice("form", form, FORMS)
     if form not in ("auto", "xla"):
         return form
@@ -36,7 +39,8 @@ def choose_form(form, *tensors):
     possible = known and tensors[0].shape.num_elements() > 0 and _blocks.can_interleave()
     if form == "auto":
         possible = possible and not (
-            tf.executing_eagerly()
+            projected
+            or tf.executing_eagerly()
             or tf.config.list_logical_devices("GPU")
             or tf.distribute.get_strategy().num_replicas_in_sync > 1
         )

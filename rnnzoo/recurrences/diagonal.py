@@ -95,7 +95,7 @@ def lru(
         c: `[2N, U]`, c_1 above c_2; Re[C h] is c_1 = C_re transposed, c_2 = -C_im transposed.
         d: `[F]` (elementwise, where U = F), `[F, U]` (a product), or None (no skip).
         mask: `[B, T]` bool or None; where False the step does not happen: the state is carried.
-        form: As for `diagonal`.
+        form: As for `diagonal`, but "auto" is always "adjoint", which is the faster here.
 
     Returns:
         `(outputs [B, T, U], final_re [B, N], final_im [B, N])`. At a masked step the outputs repeat
@@ -199,7 +199,7 @@ def _unpack(outputs, packing, before):
 
 def _run(sequences, state, projections, packing, form, name):
     """Outputs and final state of the unmasked recurrence; `packing` says where each row ends."""
-    form = choose_form(form, *sequences, *state)
+    form = choose_form(form, *sequences, *state, projected=bool(projections))
     batch, time = static_or_dynamic(sequences[0], 0), static_or_dynamic(sequences[0], 1)
     last = tf.fill([batch], time - 1) if packing is None else packing[2] - 1
     if form == "xla":
