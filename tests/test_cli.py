@@ -40,6 +40,7 @@ def test_help_needs_no_tensorflow():
     )
     assert "heavy: []" in result.stdout
     for command in (
+        "data",
         "tasks",
         "layers",
         "presets",

@@ -1,4 +1,4 @@
-"""The zoo's Keras layers. All take ``[B, T, F]`` and behave as `keras.layers.RNN` does."""
+"""The zoo's Keras layers: ``[B, T, F]`` in, and all but the softmax behave as a Keras RNN."""
 
 import keras
 
@@ -8,6 +8,7 @@ if keras.backend.backend() != "tensorflow":
         f"Received: KERAS_BACKEND={keras.backend.backend()!r}"
     )
 
+from rnnzoo.layers.adaptive_softmax import AdaptiveSoftmax
 from rnnzoo.layers.gated_conv import GatedConv
 from rnnzoo.layers.hdetach_lstm import HDetachLSTM
 from rnnzoo.layers.lru import LRU
@@ -21,6 +22,7 @@ from rnnzoo.layers.wave_net import WaveNet
 __all__ = [
     "LRU",
     "TCN",
+    "AdaptiveSoftmax",
     "GatedConv",
     "HDetachLSTM",
     "StableLSTM",

@@ -14,8 +14,9 @@ ARGUMENTS = {
     "TCN": {"units": 4, "levels": 2, "kernel_size": 2, "dropout": 0.1, "seed": 3},
     "WaveNet": {"units": 4, "levels": 2, "skip_units": 3},
 }
-# These have test files of their own: the wrapper streams as no other layer does, attention not.
-OTHERS = {"TruncatedWrapper", "TransformerEncoder"}
+# These have test files of their own: the wrapper streams as no other layer does, attention not, and
+# the softmax is no layer of the recurrent interface.
+OTHERS = {"AdaptiveSoftmax", "TransformerEncoder", "TruncatedWrapper"}
 
 
 def test_the_table_names_every_layer():

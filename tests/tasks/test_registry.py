@@ -22,7 +22,8 @@ SMALL = {
     "nottingham": {},
     "atis": {"window": 1, "dropout": 0.25},
 }
-MEASURED = ("jsb", "nottingham", "atis")  # whose baselines are computed from the data
+TEXTS = ("ptb_word", "ptb_char", "wikitext2", "tiny_shakespeare")
+MEASURED = ("jsb", "nottingham", "atis", *TEXTS)  # whose baselines are computed from the data
 
 
 def test_names():
