@@ -9,7 +9,8 @@ function of `rnnzoo.recurrences`. Masking, `initial_state`, `stateful`, `return_
 import tensorflow as tf
 
 from rnnzoo import _checks
-from rnnzoo.recurrences._loops import FORMS, static_or_dynamic, time_loop
+from rnnzoo.recurrences import _forms
+from rnnzoo.recurrences._loops import static_or_dynamic, time_loop
 
 HALF_PRECISION = (tf.float16, tf.bfloat16)
 
@@ -24,17 +25,11 @@ class Recurrent:
     """
 
     def _set_form(self, form):
-        self.form = _checks.choice("form", form, FORMS)
+        self.form = _checks.choice("form", form, _forms.FORMS)
 
     def _form_for(self, training):
-        """`"auto"` is the adjoint in training and the plain loop at inference.
-
-        The two have the same forward loop; the plain one saves nothing, and a SavedModel can hold
-        it, where it could not hold the adjoint.
-        """
-        if self.form != "auto":
-            return self.form
-        return "adjoint" if training else "autodiff"
+        """What to ask the recurrence for; see `rnnzoo.recurrences._forms`."""
+        return _forms.for_layer(self.form, training)
 
     @classmethod
     def _check_arguments(cls, units, kwargs):

@@ -5,7 +5,6 @@ import os
 
 import tensorflow as tf
 
-FORMS = ("auto", "adjoint", "autodiff")
 STEPS_PER_ITERATION = 4
 MAX_SHARDS = 8
 ROWS_PER_SHARD = 4

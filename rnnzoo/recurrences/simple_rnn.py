@@ -11,8 +11,8 @@ import keras
 import tensorflow as tf
 
 from rnnzoo import _checks
+from rnnzoo.recurrences import _arguments, _forms
 from rnnzoo.recurrences._loops import (
-    FORMS,
     in_graph,
     sharded,
     static_or_dynamic,
@@ -98,17 +98,17 @@ def simple_rnn(
     >>> outputs[0, :, 0].numpy().tolist(), state.numpy().tolist()
     ([1.0, 1.5, 1.75], [[1.75]])
     """
-    tensors = _checked(inputs, initial_state, kernel, recurrent_kernel, bias)
-    mask = _checked_mask(mask, tensors[0])
+    states = {"initial_state": initial_state}
+    tensors = _arguments.checked(inputs, states, kernel, recurrent_kernel, bias)
+    mask = _arguments.checked_mask(mask, tensors[0])
     activation = keras.activations.get(activation)
     known = activation in SLOPE_FROM_OUTPUT or activation in ELEMENTWISE
-    _checks.choice("form", form, FORMS)
-    if form == "adjoint" and not known:
+    if form in ("adjoint", "xla") and not known:
         raise ValueError(
             '`form` must be "autodiff" or "auto" for an activation that is not known to act on '
-            f"each unit alone. Received: form='adjoint', activation={activation!r}"
+            f"each unit alone. Received: form={form!r}, activation={activation!r}"
         )
-    plain = form == "autodiff" or not known
+    plain = _forms.choose(form, tensors[0], known) in ("autodiff", "forward")
     options = (plain, activation, _checks.optional_integer("shards", shards))
     if tf.executing_eagerly() and known:
         return in_graph(_run, options, [*tensors, mask], dynamic=_DYNAMIC)
@@ -117,56 +117,6 @@ def simple_rnn(
 
 # Which axes of an eager call's tensors may differ between calls to one graph: batch and time.
 _DYNAMIC = ((0, 1), (0,), (), (), (), (0, 1))
-
-
-def _checked(inputs, initial_state, kernel, recurrent_kernel, bias):
-    inputs = tf.convert_to_tensor(inputs)
-    dtype = inputs.dtype
-    if dtype not in (tf.float32, tf.float64) or inputs.shape.rank != 3:
-        raise ValueError(
-            "`inputs` must be a float32 or float64 tensor of shape [batch, time, features]. "
-            f"Received: inputs of shape {inputs.shape} and dtype {dtype.name}"
-        )
-    recurrent_kernel = tf.convert_to_tensor(recurrent_kernel)
-    shape = recurrent_kernel.shape
-    if shape.rank != 2 or shape[0] != shape[1]:
-        raise ValueError(
-            "`recurrent_kernel` must have the shape [units, units]. "
-            f"Received: recurrent_kernel.shape={shape}"
-        )
-    units = shape[0]
-    bias = tf.zeros([units], dtype) if bias is None else bias
-    result = [inputs]
-    for name, value, shape in (
-        ("initial_state", initial_state, [inputs.shape[0], units]),
-        ("kernel", kernel, [inputs.shape[2], units]),
-        ("recurrent_kernel", recurrent_kernel, [units, units]),
-        ("bias", bias, [units]),
-    ):
-        value = tf.convert_to_tensor(value)
-        if value.dtype != dtype:
-            raise ValueError(
-                f"`{name}` must have the dtype of `inputs`, {dtype.name}. "
-                f"Received: {name}.dtype={value.dtype.name}"
-            )
-        if not value.shape.is_compatible_with(shape):
-            raise ValueError(
-                f"`{name}` must have the shape {shape}. Received: {name}.shape={value.shape}"
-            )
-        result.append(value)
-    return result
-
-
-def _checked_mask(mask, inputs):
-    if mask is None:
-        return None
-    mask = tf.convert_to_tensor(mask)
-    if mask.dtype != tf.bool or not mask.shape.is_compatible_with(inputs.shape[:2]):
-        raise ValueError(
-            f"`mask` must be a bool tensor of shape {inputs.shape[:2]}, [batch, time]. "
-            f"Received: mask of shape {mask.shape} and dtype {mask.dtype.name}"
-        )
-    return mask
 
 
 def _run(plain, activation, shards, inputs, state, kernel, recurrent_kernel, bias, mask):

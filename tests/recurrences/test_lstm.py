@@ -7,6 +7,7 @@ from references import lstm as reference
 
 from rnnzoo.recurrences import SecondDerivativeError, lstm
 
+FORMS = ("xla", "adjoint", "autodiff")
 CONTEXTS = {
     "eager": lambda f: f,
     "graph": lambda f: tf.function(f, autograph=False),
@@ -37,7 +38,7 @@ def run(arguments, upstream, context="graph", **options):
 
 
 @pytest.mark.parametrize("context", CONTEXTS)
-@pytest.mark.parametrize("form", ["adjoint", "autodiff"])
+@pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("options", ["plain", "mask", "detach", "mask+detach"])
 def test_equals_numpy(context, form, options):
     arguments, upstream, rng = make()
