@@ -22,8 +22,13 @@ class Utterance(NamedTuple):
     intent: str
 
 
-def load(data_dir=None):
-    """The utterances of each split, in the order of the originals."""
+def load(builder, data_dir=None):
+    """The utterances of each split, in the order of the originals.
+
+    Args:
+        builder: a function without arguments that gives the TensorFlow Datasets builder's class.
+        data_dir: see `_data.folder`.
+    """
     where = _data.folder("atis", data_dir)
     if where is not None:
         return {
@@ -31,9 +36,10 @@ def load(data_dir=None):
             for split, file in FILES.items()
         }
     from rnnzoo.tasks.builders import _originals
-    from rnnzoo.tasks.builders.atis import Atis
 
-    return {split: [_from_row(row) for row in _originals.stored(Atis, split)] for split in FILES}
+    return {
+        split: [_from_row(row) for row in _originals.stored(builder(), split)] for split in FILES
+    }
 
 
 def parse(content, source):

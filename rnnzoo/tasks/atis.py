@@ -204,7 +204,7 @@ class Atis(BucketedTask):
 
     def _data(self):
         if self._read is None:
-            splits = _iob.load(self.data_dir)
+            splits = _iob.load(_builder, self.data_dir)
             self._read = {
                 "splits": splits,
                 "words": _iob.vocabulary(splits["train"], self.min_count),
@@ -257,3 +257,9 @@ class Atis(BucketedTask):
                 "accuracy": float((intents == known.argmax()).mean()),
             },
         )
+
+
+def _builder():
+    from rnnzoo.tasks.builders.atis import Atis as Builder
+
+    return Builder

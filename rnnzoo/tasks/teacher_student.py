@@ -23,6 +23,8 @@ class HalfSquaredError(keras.losses.Loss):
         super().__init__(name=name, reduction=reduction, dtype=dtype)
 
     def call(self, y_true, y_pred):
+        y_pred = ops.convert_to_tensor(y_pred)
+        y_true = ops.cast(y_true, y_pred.dtype)
         return ops.mean(ops.square(y_pred - y_true), axis=-1) / 2
 
 

@@ -74,4 +74,4 @@ def test_downloaded_rolls_are_the_local_ones(downloaded, monkeypatch):
 
 def test_downloaded_utterances_are_the_local_ones(downloaded):
     with dummy.patched("atis"):
-        assert _iob.load() == _iob.load(dummy.FOLDER)
+        assert _iob.load(lambda: Atis) == _iob.load(None, dummy.FOLDER)
