@@ -39,7 +39,7 @@ LAYERS = [
     (lambda: layers.HDetachLSTM(2, p=1.1), ValueError, r"`p` .*Received: p=1.1"),
     (lambda: layers.HDetachLSTM(2, p=None), TypeError, r"`p` .*Received: p=None"),
     (lambda: layers.HDetachLSTM(2, detach="hc"), ValueError, r"`detach` .*Received: detach='hc'"),
-    (lambda: layers.HDetachLSTM(2, form="xla"), ValueError, r"`form` .*Received: form='xla'"),
+    (lambda: layers.HDetachLSTM(2, form="fast"), ValueError, r"`form` .*Received: form='fast'"),
     (lambda: layers.HDetachLSTM(2, dropout=1.5), ValueError, r"`dropout` .*dropout=1.5"),
     (lambda: layers.HDetachLSTM(2, unroll=True), ValueError, r"`unroll` .*unroll=True"),
     (lambda: layers.HDetachLSTM(2, unites=2), ValueError, r"unites"),

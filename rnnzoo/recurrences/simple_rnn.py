@@ -7,11 +7,14 @@ the gradients of a_t, and every weight gradient is one product after it. The slo
 computed for all steps at once before that loop, from the outputs where the activation allows it.
 """
 
+import functools
+
 import keras
 import tensorflow as tf
 
 from rnnzoo import _checks
-from rnnzoo.recurrences import _arguments, _forms
+from rnnzoo.recurrences import _arguments, _forms, _rnn_xla
+from rnnzoo.recurrences._forms import compiled
 from rnnzoo.recurrences._loops import (
     in_graph,
     sharded,
@@ -29,6 +32,8 @@ SLOPE_FROM_OUTPUT = {
     _act.relu: lambda y: tf.cast(y > 0.0, y.dtype),
     _act.sigmoid: lambda y: y * (1.0 - y),
 }
+
+SLOPES_KNOWN = "tanh, linear, relu and sigmoid"
 
 # Activations that act on each unit alone: one differentiation of all steps gives the slopes.
 ELEMENTWISE = frozenset(
@@ -77,8 +82,9 @@ def simple_rnn(
         kernel: `[F, H]`. recurrent_kernel: `[H, H]`. bias: `[H]`, or None for zeros.
         activation: A Keras activation, its name, or any differentiable function of `[B, H]`.
         mask: `[B, T]` bool or None; where False, the state is carried over the step.
-        form: `"adjoint"`, `"autodiff"` or `"auto"`: the adjoint where the activation is known to
-            act on each unit alone, and the plain differentiable loop for any other.
+        form: `"xla"`, `"adjoint"` or `"autodiff"`, see `rnnzoo.recurrences`; `"auto"` (default)
+            chooses: between the first two for tanh, linear, relu and sigmoid, the adjoint for other
+            activations that are known to act on each unit alone, `"autodiff"` for any other.
         shards: Number of independent loops over parts of the batch; None chooses.
 
     Returns:
@@ -102,30 +108,74 @@ def simple_rnn(
     tensors = _arguments.checked(inputs, states, kernel, recurrent_kernel, bias)
     mask = _arguments.checked_mask(mask, tensors[0])
     activation = keras.activations.get(activation)
-    known = activation in SLOPE_FROM_OUTPUT or activation in ELEMENTWISE
-    if form in ("adjoint", "xla") and not known:
+    form = _forms.choose(_offered(form, activation), tensors[0])
+    options = (form, activation, _checks.optional_integer("shards", shards))
+    if tf.executing_eagerly() and (form != "autodiff" or _is_elementwise(activation)):
+        dynamic = _DYNAMIC_BATCH if form in _forms.COMPILED else _DYNAMIC
+        return in_graph(_run, options, [*tensors, mask], dynamic=dynamic)
+    return _run(*options, *tensors, mask)
+
+
+def _is_elementwise(activation):
+    return activation in SLOPE_FROM_OUTPUT or activation in ELEMENTWISE
+
+
+def _offered(form, activation):
+    """`form`, unless the activation leaves no choice; the compiled one needs slopes of outputs."""
+    needed = {"xla": activation in SLOPE_FROM_OUTPUT, "adjoint": _is_elementwise(activation)}
+    if not needed.get(form, True):
         raise ValueError(
             '`form` must be "autodiff" or "auto" for an activation that is not known to act on '
-            f"each unit alone. Received: form={form!r}, activation={activation!r}"
+            f'each unit alone, and may be "xla" for {SLOPES_KNOWN} only. '
+            f"Received: form={form!r}, activation={activation!r}"
         )
-    plain = _forms.choose(form, tensors[0], known) in ("autodiff", "forward")
-    options = (plain, activation, _checks.optional_integer("shards", shards))
-    if tf.executing_eagerly() and known:
-        return in_graph(_run, options, [*tensors, mask], dynamic=_DYNAMIC)
-    return _run(*options, *tensors, mask)
+    if form == "auto" and not needed["xla"]:
+        return "adjoint" if needed["adjoint"] else "autodiff"
+    return "autodiff" if form == "forward" and not needed["xla"] else form
 
 
 # Which axes of an eager call's tensors may differ between calls to one graph: batch and time.
 _DYNAMIC = ((0, 1), (0,), (), (), (), (0, 1))
+_DYNAMIC_BATCH = ((0,), (0,), (), (), (), (0,))
 
 
-def _run(plain, activation, shards, inputs, state, kernel, recurrent_kernel, bias, mask):
+def _run(form, activation, shards, inputs, state, kernel, recurrent_kernel, bias, mask):
+    run = _run_compiled if form in _forms.COMPILED else _run_loops
+    return run(form, activation, shards, inputs, state, kernel, recurrent_kernel, bias, mask)
+
+
+@functools.cache
+def _compiled(activation):
+    forward = functools.partial(_rnn_xla.forward, activation)
+    adjoint = functools.partial(_rnn_xla.adjoint, SLOPE_FROM_OUTPUT[activation])
+    return compiled(forward), compiled(adjoint)
+
+
+def _run_compiled(form, activation, shards, inputs, state, kernel, recurrent_kernel, bias, mask):
+    run_forward, run_adjoint = _compiled(activation)
+
+    def adjoint(arguments, _, every_h, upstream):
+        x, _, kernel, recurrent_kernel, _, *mask = arguments
+        gradients = run_adjoint(x, kernel, recurrent_kernel, every_h, upstream, *mask)
+        return [*gradients, *(None for _ in mask)]
+
+    def shard(inputs, state, mask):
+        arguments = [inputs, state, kernel, recurrent_kernel, bias]
+        arguments += [] if mask is None else [mask]
+        if form == "forward":
+            return run_forward(*arguments)[0]
+        return with_adjoint(run_forward, adjoint, arguments, "rnnzoo.recurrences.simple_rnn")
+
+    return sharded(shard, [inputs, state, mask], shards)
+
+
+def _run_loops(form, activation, shards, inputs, state, kernel, recurrent_kernel, bias, mask):
     """Project every step's input in one product, then run the loop on each part of the batch."""
     units, features = recurrent_kernel.shape[0], kernel.shape[0]
     batch, steps = static_or_dynamic(inputs, 0), static_or_dynamic(inputs, 1)
     projected = tf.reshape(inputs, [-1, features]) @ kernel + bias
     projected = tf.reshape(projected, [batch, steps, units])
-    run = _plain_rnn if plain else _adjoint_rnn
+    run = _adjoint_rnn if form == "adjoint" else _plain_rnn
 
     def shard(projected, state, mask):
         mask = None if mask is None else tf.transpose(mask)[..., None]

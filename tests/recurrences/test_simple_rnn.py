@@ -45,7 +45,7 @@ def expected(arguments, upstream, activation="tanh", mask=None):
 
 
 @pytest.mark.parametrize("context", CONTEXTS)
-@pytest.mark.parametrize("form", ["adjoint", "autodiff"])
+@pytest.mark.parametrize("form", ["xla", "adjoint", "autodiff"])
 @pytest.mark.parametrize("masked", [False, True])
 def test_equals_numpy(context, form, masked):
     arguments, upstream, rng = make()
