@@ -8,6 +8,8 @@ import tensorflow as tf
 STEPS_PER_ITERATION = 4
 MAX_SHARDS = 8
 ROWS_PER_SHARD = 4
+STATES_PER_SHARD = 512
+LARGE_UNITS = 512
 
 
 class SecondDerivativeError(LookupError):
@@ -87,16 +89,26 @@ def _graph(function, options, specs):
     return tf.function(call, input_signature=signature, autograph=False)
 
 
-def shard_count(batch):
+def shard_count(batch, rows_per_shard=ROWS_PER_SHARD):
     """How many independent loops a batch is cut into: one a core, one on a GPU, no tiny ones.
 
-    `batch` is an integer, or None where it is not known when the graph is made.
+    `batch` is an integer, or None where it is not known when the graph is made. No shard of a
+    known batch has fewer than `rows_per_shard` rows.
     """
     if tf.config.list_logical_devices("GPU"):
         return 1
     cores = tf.config.threading.get_inter_op_parallelism_threads() or os.cpu_count() or 1
-    most = MAX_SHARDS if batch is None else batch // ROWS_PER_SHARD
+    most = MAX_SHARDS if batch is None else batch // rows_per_shard
     return max(1, min(cores, MAX_SHARDS, most))
+
+
+def rows_per_shard(units):
+    """The fewest rows worth a loop of their own, where a step multiplies by a `[H, n H]` matrix.
+
+    A small state needs many rows for a step to be work at all. Above a few hundred units the matrix
+    does not fit into a core's cache, and every shard reads it whole at each step.
+    """
+    return max(ROWS_PER_SHARD * (2 if units >= LARGE_UNITS else 1), -(-STATES_PER_SHARD // units))
 
 
 def sharded(function, tensors, shards):
@@ -106,9 +118,8 @@ def sharded(function, tensors, shards):
         function: Takes `tensors` cut along their leading axis, returns a tuple of tensors that
             have the batch as their leading axis.
         tensors: Tensors with a leading batch axis, or None. The first is never None.
-        shards: Number of parts; None chooses (see `shard_count`).
+        shards: Number of parts.
     """
-    shards = shard_count(tensors[0].shape[0]) if shards is None else shards
     if shards == 1:
         return function(*tensors)
     parts = [function(*part) for part in shard_batch(tensors, shards)]

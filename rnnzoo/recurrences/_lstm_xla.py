@@ -7,9 +7,8 @@ of the batch already keep busy.
 
 import tensorflow as tf
 
-from rnnzoo.recurrences._loops import static_or_dynamic
 from rnnzoo.recurrences._lstm_loops import gate_row
-from rnnzoo.recurrences._xla_loops import adjoint_loop, array, batch_row, loop, row
+from rnnzoo.recurrences._xla_loops import adjoint_loop, array, batch_row, forward_loop, row
 
 
 def forward(x, h, c, kernel, recurrent_kernel, bias, mask=None):
@@ -24,13 +23,12 @@ def forward_saving(x, h, c, kernel, recurrent_kernel, bias, mask=None):
 
 def _forward(x, h, c, kernel, recurrent_kernel, bias, mask, save):
     steps, units = x.shape[1], recurrent_kernel.shape[0]
-    weights = tf.concat([recurrent_kernel * 0.5, kernel, bias[None]], 0)
-    weights *= gate_row(units, 0.5, 0.5, 1.0, 0.5, x.dtype)
-    one = tf.ones([static_or_dynamic(x, 0), 1], x.dtype)
+    scale = gate_row(units, 0.5, 0.5, 1.0, 0.5, x.dtype)
+    weights = (kernel * scale, recurrent_kernel * (0.5 * scale), bias * scale)
     mask = None if mask is None else tf.transpose(mask)[..., None]
 
-    def step(t, h2, c, every_h, *saved):
-        a = tf.tanh(tf.concat([h2, batch_row(x, t), one], 1) @ weights)
+    def step(t, z, h2, c, every_h, *saved):
+        a = tf.tanh(z(h2))
         i, f, g, o = tf.split(a, 4, 1)
         new_c = 0.5 * ((f + 1.0) * c + (i + 1.0) * g)
         new_h2 = (o + 1.0) * tf.tanh(new_c)
@@ -43,7 +41,8 @@ def _forward(x, h, c, kernel, recurrent_kernel, bias, mask, save):
 
     every_h = array(x, units, steps + 1).write(0, h)
     saved = (array(x, 4 * units, steps), array(x, units, steps + 1).write(0, c)) if save else ()
-    h2, c, every_h, *saved = loop(step, (2.0 * h, c, every_h, *saved), steps)
+    state = (2.0 * h, c, every_h, *saved)
+    h2, c, every_h, *saved = forward_loop(step, state, x, *weights)
     every_h = every_h.stack()
     outputs = tf.transpose(every_h[1:], [1, 0, 2])
     return (outputs, 0.5 * h2, c), ((every_h, *(s.stack() for s in saved)) if save else ())

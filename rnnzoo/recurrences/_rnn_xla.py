@@ -6,24 +6,22 @@ of their output.
 
 import tensorflow as tf
 
-from rnnzoo.recurrences._loops import static_or_dynamic
-from rnnzoo.recurrences._xla_loops import adjoint_loop, array, batch_row, loop, row
+from rnnzoo.recurrences._xla_loops import adjoint_loop, array, batch_row, forward_loop, row
 
 
 def forward(activation, x, h, kernel, recurrent_kernel, bias, mask=None):
     """`((outputs [B, T, H], h), every h from the initial one on [T + 1, B, H])`."""
     steps, units = x.shape[1], recurrent_kernel.shape[0]
-    weights = tf.concat([recurrent_kernel, kernel, bias[None]], 0)
-    one = tf.ones([static_or_dynamic(x, 0), 1], x.dtype)
     mask = None if mask is None else tf.transpose(mask)[..., None]
 
-    def step(t, h, every_h):
-        new_h = activation(tf.concat([h, batch_row(x, t), one], 1) @ weights)
+    def step(t, a, h, every_h):
+        new_h = activation(a(h))
         if mask is not None:
             new_h = tf.where(mask[t], new_h, h)
         return new_h, every_h.write(t + 1, new_h)
 
-    h, every_h = loop(step, (h, array(x, units, steps + 1).write(0, h)), steps)
+    state = (h, array(x, units, steps + 1).write(0, h))
+    h, every_h = forward_loop(step, state, x, kernel, recurrent_kernel, bias)
     every_h = every_h.stack()
     return (tf.transpose(every_h[1:], [1, 0, 2]), h), every_h
 

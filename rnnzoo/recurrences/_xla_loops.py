@@ -8,8 +8,9 @@ import tensorflow as tf
 
 from rnnzoo.recurrences._loops import static_or_dynamic
 
-CHUNK = 16  # steps whose weight gradients are one product: their rows stay in a core's cache
+CHUNK = 16  # steps whose input products, or weight gradients, are one product
 LARGEST_CHUNK = 32
+FEW_FEATURES = 32  # below it the inputs join the recurrent product of each step
 
 
 def row(values, t, width=None, part=0):
@@ -43,6 +44,44 @@ def loop(step, state, steps, reverse=False):
         maximum_iterations=steps,
     )
     return end[1:]
+
+
+def forward_loop(step, state, x, kernel, recurrent_kernel, bias):
+    """state = step(t, z, *state) for every t, where z(h) = x_t W + h U + b, `[B, n]`.
+
+    Wide inputs are projected chunk by chunk, ahead of the chunk's steps, in products that are
+    large and whose results stay in a core's cache.
+
+    Args:
+        step: as above.
+        state: what goes round the loop.
+        x: `[B, T, F]`. kernel: W. recurrent_kernel: U. bias: b.
+    """
+    rows, steps, features = static_or_dynamic(x, 0), x.shape[1], x.shape[2]
+    if features < FEW_FEATURES:
+        stacked = tf.concat([recurrent_kernel, kernel, bias[None]], 0)
+        one = tf.ones([rows, 1], x.dtype)
+
+        def narrow(t, *state):
+            x1 = [batch_row(x, t), one]
+            return step(t, lambda h: tf.concat([h, *x1], 1) @ stacked, *state)
+
+        return loop(narrow, state, steps)
+
+    def chunk(first, length, *state):
+        part = tf.transpose(tf.slice(x, [0, first, 0], [rows, length, features]), [1, 0, 2])
+        part = tf.reshape(part, [length * rows, features]) @ kernel + bias
+        projected = tf.reshape(part, [length, rows, kernel.shape[1]])
+
+        def wide(j, *state):
+            return step(first + j, lambda h: row(projected, j) + h @ recurrent_kernel, *state)
+
+        return loop(wide, state, length)
+
+    length = _chunk_length(steps)
+    count, rest = divmod(steps, length)
+    state = loop(lambda q, *state: chunk(q * length, length, *state), state, count)
+    return chunk(steps - rest, rest, *state) if rest else state
 
 
 def adjoint_loop(step, state, x, every_h, kernel):

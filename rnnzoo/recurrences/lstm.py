@@ -18,7 +18,7 @@ import tensorflow as tf
 from rnnzoo import _checks
 from rnnzoo.recurrences import _arguments, _forms, _lstm_loops, _lstm_xla
 from rnnzoo.recurrences._forms import compiled
-from rnnzoo.recurrences._loops import in_graph, shard_count, sharded, with_adjoint
+from rnnzoo.recurrences._loops import in_graph, rows_per_shard, shard_count, sharded, with_adjoint
 
 
 def lstm(
@@ -71,7 +71,8 @@ def lstm(
     ]
     form = _forms.choose(form, tensors[0])
     _checks.optional_integer("shards", shards)
-    shards = shard_count(tensors[0].shape[0]) if shards is None else shards
+    if shards is None:
+        shards = shard_count(tensors[0].shape[0], rows_per_shard(tensors[4].shape[0]))
     if tf.executing_eagerly():
         dynamic = _DYNAMIC_BATCH if form in _forms.COMPILED else _DYNAMIC
         return in_graph(_run, (form, shards), [*tensors, *optional], dynamic=dynamic)

@@ -17,6 +17,8 @@ from rnnzoo.recurrences import _arguments, _forms, _rnn_xla
 from rnnzoo.recurrences._forms import compiled
 from rnnzoo.recurrences._loops import (
     in_graph,
+    rows_per_shard,
+    shard_count,
     sharded,
     static_or_dynamic,
     time_loop,
@@ -109,7 +111,10 @@ def simple_rnn(
     mask = _arguments.checked_mask(mask, tensors[0])
     activation = keras.activations.get(activation)
     form = _forms.choose(_offered(form, activation), tensors[0])
-    options = (form, activation, _checks.optional_integer("shards", shards))
+    _checks.optional_integer("shards", shards)
+    if shards is None:
+        shards = shard_count(tensors[0].shape[0], rows_per_shard(tensors[3].shape[0]))
+    options = (form, activation, shards)
     if tf.executing_eagerly() and (form != "autodiff" or _is_elementwise(activation)):
         dynamic = _DYNAMIC_BATCH if form in _forms.COMPILED else _DYNAMIC
         return in_graph(_run, options, [*tensors, mask], dynamic=dynamic)
