@@ -16,6 +16,7 @@ from rnnzoo import _checks
 
 FORMS = ("auto", "xla", "adjoint", "autodiff")
 COMPILED = ("xla", "forward")
+PLAIN = ("auto", "adjoint", "autodiff")
 
 # How the functions are called that Keras traces for fit, evaluate and predict.
 KERAS_LOOPS = ("one_step_on_", "multi_step_on_")
@@ -33,7 +34,7 @@ def for_layer(form, training):
     return "forward" if form == "xla" or in_keras_loop() else "autodiff"
 
 
-def choose(form, inputs, differentiable=True):
+def choose(form, inputs, differentiable=True, compiled_pays=True):
     """The form that runs for `inputs [B, T, F]`: one of `"xla"`, `"adjoint"`, `"autodiff"`, ...
 
     XLA where it works and pays: in a graph (an eager call would compile for every new length) with
@@ -43,13 +44,14 @@ def choose(form, inputs, differentiable=True):
         form: one of `FORMS`, or `"forward"`.
         inputs: the tensor whose shape decides.
         differentiable: whether there is a hand-written adjoint for this call.
+        compiled_pays: whether there is a compiled form, which there is only where it pays.
 
     Raises:
-        ValueError: For an unknown form, for `"xla"` where T is unknown or 0.
+        ValueError: For an unknown form, for `"xla"` where T is unknown or 0 or XLA does not pay.
     """
     if form == "forward":
-        return "forward" if _compilable(inputs) else "autodiff"
-    _checks.choice("form", form, FORMS)
+        return "forward" if compiled_pays and _compilable(inputs) else "autodiff"
+    _checks.choice("form", form, FORMS if compiled_pays else PLAIN)
     if form == "xla" and not inputs.shape[1]:
         raise ValueError(
             '`form` must be "auto", "adjoint" or "autodiff" where the number of time steps is 0 or '
@@ -59,7 +61,8 @@ def choose(form, inputs, differentiable=True):
         return form
     if not differentiable:
         return "autodiff"
-    return "xla" if not tf.executing_eagerly() and _compilable(inputs) else "adjoint"
+    pays = compiled_pays and not tf.executing_eagerly()
+    return "xla" if pays and _compilable(inputs) else "adjoint"
 
 
 def _compilable(inputs):
