@@ -2,9 +2,10 @@
 
 T steps in sequence cost T small operations. Cut into C blocks of L steps, all blocks advance
 together: L operations find how each block ends when it starts from zero, C tiny ones carry the
-state from block to block, and L more give every state. With C about sqrt(T), and rows wide enough
-to keep a core busy but not wider than its cache, this is the fastest form without XLA, and it needs
-no static shape. A mask is not known here: `diagonal.py` packs the real steps to the front.
+state from block to block, and L more give every state. With C about 2 sqrt(T), because a step of
+all blocks costs more than a carry, and rows wide enough to keep a core busy but not wider than its
+cache, this is the fastest form without XLA, and it needs no static shape. A mask is not known here:
+`diagonal.py` packs the real steps to the front.
 
 Layout: `[L, R, N]` with R = B*C rows, row b*C + c at position l holding step t = c*L + l.
 """
@@ -32,15 +33,22 @@ class Plan(NamedTuple):
     def rows(self):
         return self.batch * self.blocks
 
+    @property
+    def is_full(self):
+        """Whether it is known that there are steps, and that they fill the blocks exactly."""
+        known = isinstance(self.time, int) and isinstance(self.blocks, int)
+        return known and 0 < self.time == self.blocks * self.length
+
 
 def plan(sequences, n):
     """Choose blocks for `sequences [B, T, ...]` and `n` states; no block is empty if T > 0."""
     batch, time = static_or_dynamic(sequences, 0), static_or_dynamic(sequences, 1)
     if isinstance(batch, int) and isinstance(time, int):
-        blocks = max(1, min(BLOCK_WIDTH // max(1, batch * n), math.isqrt(time)))
+        blocks = max(1, min(time, BLOCK_WIDTH // max(1, batch * n), 2 * math.isqrt(time)))
         return Plan(batch, time, blocks, max(1, -(-time // blocks)))
     root = tf.cast(tf.sqrt(tf.cast(time, tf.float32)), tf.int32)
-    blocks = tf.maximum(1, tf.minimum(BLOCK_WIDTH // tf.maximum(1, batch * n), root))
+    wide = tf.minimum(BLOCK_WIDTH // tf.maximum(1, batch * n), 2 * root)
+    blocks = tf.maximum(1, tf.minimum(time, wide))
     return Plan(batch, time, blocks, tf.maximum(1, (time + blocks - 1) // blocks))
 
 
@@ -63,11 +71,6 @@ def position(step, cut):
     return tf.stack([step % cut.length, row], axis=1)
 
 
-def first_step(v, cut):
-    """[L, R, N] -> [B, N], the step t = 0."""
-    return tf.reshape(v[0], [cut.batch, cut.blocks, v.shape[2]])[:, 0]
-
-
 def previous_of_first_rows(states, initial, cut):
     """The state before each block: `[R, N]`, the end of the block before it or `initial`."""
     ends = tf.reshape(states[-1], [cut.batch, cut.blocks, states.shape[2]])
@@ -76,8 +79,19 @@ def previous_of_first_rows(states, initial, cut):
     )
 
 
-def _steps(v):
-    """v[0], v[1], ... to read in a loop: slices that share its memory, with a cheap gradient."""
+class _Slices(NamedTuple):
+    """v[0], v[1], ... to read in a loop, without a copy; but the gradient of a slice is as large as
+    the whole, so where one is asked for, the steps are the copies of a TensorArray."""
+
+    whole: tf.Tensor
+
+    def read(self, t):
+        return self.whole[t]
+
+
+def _steps(v, differentiable=False):
+    if not differentiable:
+        return _Slices(v)
     return tf.TensorArray(
         v.dtype, static_or_dynamic(v, 0), clear_after_read=False, element_shape=v.shape[1:]
     ).unstack(v)
@@ -99,16 +113,17 @@ def _power(value, exponent):
     return tf.while_loop(lambda n, *_: n > 0, square, start, parallel_iterations=1)[2]
 
 
-def _carries(eigenvalues, wide, inputs, start, cut, reverse=False):
-    """The state with which each block starts, `[R, N]`; `inputs` as `_steps`."""
+def _carries(eigenvalues, advance, start, cut, reverse=False, differentiable=False):
+    """The state with which each block starts, `[R, N]`; a block's step is `advance(t, h)`."""
     n = eigenvalues.shape[0]
     zeros = tf.zeros([cut.rows, n], eigenvalues.dtype)
     if isinstance(cut.blocks, int):
         steps = cut.length if cut.blocks > 1 else 0
     else:
         steps = tf.where(cut.blocks > 1, cut.length, 0)
-    (ends,) = time_loop(lambda t, h: (wide * h + inputs.read(t),), (zeros,), steps, reverse=reverse)
-    ends = _steps(tf.transpose(tf.reshape(ends, [cut.batch, cut.blocks, n]), [1, 0, 2]))
+    (ends,) = time_loop(lambda t, h: (advance(t, h),), (zeros,), steps, reverse=reverse)
+    ends = tf.transpose(tf.reshape(ends, [cut.batch, cut.blocks, n]), [1, 0, 2])
+    ends = _steps(ends, differentiable)
     across = _power(eigenvalues, cut.length)
     found = tf.TensorArray(eigenvalues.dtype, cut.blocks, element_shape=start.shape)
 
@@ -123,39 +138,45 @@ def _widen(eigenvalues, cut):
     return tf.tile(eigenvalues[None], [cut.rows, 1])  # a broadcast complex product is slower
 
 
-def scan(eigenvalues, inputs, start, cut):
+def scan(eigenvalues, inputs, start, cut, differentiable=False):
     """h_t = eigenvalues * h_{t-1} + inputs_t from h_{-1} = `start`; states `[L, R, N]`."""
-    wide, inputs = _widen(eigenvalues, cut), _steps(inputs)
-    state = _carries(eigenvalues, wide, inputs, start, cut)
+    wide, inputs = _widen(eigenvalues, cut), _steps(inputs, differentiable)
+
+    def advance(t, h):
+        return wide * h + inputs.read(t)
+
+    state = _carries(eigenvalues, advance, start, cut, differentiable=differentiable)
     states = tf.TensorArray(state.dtype, cut.length, element_shape=state.shape)
 
     def step(t, h, states):
-        h = wide * h + inputs.read(t)
+        h = advance(t, h)
         return h, states.write(t, h)
 
     _, states = time_loop(step, (state, states), cut.length)
     return states.stack()
 
 
-def reverse_scan(eigenvalues, inputs, states, initial, cut):
-    """g_t = eigenvalues * g_{t+1} + inputs_t and, with it, sum over B and T of g_t h_{t-1}.
+def reverse_scan(eigenvalues, inputs, after, states, initial, cut):
+    """g_t = s_{t+1} + inputs_t with s_t = eigenvalues * g_t, back from s_T = `after` `[B, N]`.
 
-    Returns `g [L, R, N]` and the sum `[N]`; `states` and `initial` are those of the forward scan.
+    Returns `g [L, R, N]`, `s_0 [B, N]` and the sum over B and T of g_t h_{t-1}, `[N]`; `states` and
+    `initial` are those of the forward scan.
     """
     before = previous_of_first_rows(states, initial, cut)
     wide, inputs, states = _widen(eigenvalues, cut), _steps(inputs), _steps(states)
-    state = _carries(eigenvalues, wide, inputs, tf.zeros_like(initial), cut, reverse=True)
-    found = tf.TensorArray(state.dtype, cut.length, element_shape=state.shape)
+    s = _carries(eigenvalues, lambda t, s: wide * (s + inputs.read(t)), after, cut, reverse=True)
+    found = tf.TensorArray(s.dtype, cut.length, element_shape=s.shape)
 
     # Subtracted, because TensorFlow would make one slow sum of the additions of an iteration.
-    def step(t, g, minus, found):
-        g = wide * g + inputs.read(t + 1)
-        return g, minus - g * states.read(t), found.write(t + 1, g)
+    def step(t, s, minus, found):
+        g = s + inputs.read(t + 1)
+        return wide * g, minus - g * states.read(t), found.write(t + 1, g)
 
-    loop = (state, tf.zeros_like(state), found)
-    g, minus, found = time_loop(step, loop, cut.length - 1, reverse=True)
-    g = wide * g + inputs.read(0)
-    return found.write(0, g).stack(), tf.reduce_sum(g * before - minus, axis=0)
+    loop = (s, tf.zeros_like(s), found)
+    s, minus, found = time_loop(step, loop, cut.length - 1, reverse=True)
+    g = s + inputs.read(0)
+    s = eigenvalues * tf.reshape(g, [cut.batch, cut.blocks, g.shape[1]])[:, 0]
+    return found.write(0, g).stack(), s, tf.reduce_sum(g * before - minus, axis=0)
 
 
 # Complex numbers as pairs. Interleaved in memory, a pair of floats is a complex number for free
@@ -193,9 +214,7 @@ def _pairs(z):
 
 
 def read_in(x, w, interleave):
-    """Real `x [L, R, F]` by `w [F, 2N] = [re | im]` -> complex `[L, R, N]`; no `w`: F = 2N."""
-    if w is None:
-        return tf.complex(*tf.split(x, 2, axis=-1))
+    """Real `x [L, R, F]` by `w [F, 2N] = [re | im]` -> complex `[L, R, N]`."""
     n = w.shape[1] // 2
     lead = [static_or_dynamic(x, 0), static_or_dynamic(x, 1)]
     if not interleave:
@@ -205,9 +224,7 @@ def read_in(x, w, interleave):
 
 
 def read_out(z, w, interleave):
-    """Complex `z [L, R, N]` -> re(z) @ w[:N] + im(z) @ w[N:], `[L, R, U]`; no `w`: [re | im]."""
-    if w is None:
-        return _halves(z)
+    """Complex `z [L, R, N]` -> re(z) @ w[:N] + im(z) @ w[N:], `[L, R, U]`."""
     lead = [static_or_dynamic(z, 0), static_or_dynamic(z, 1)]
     if interleave:
         flat, w = _pairs(z), tf.transpose(_order(tf.transpose(w)))

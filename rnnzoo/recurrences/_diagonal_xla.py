@@ -1,50 +1,25 @@
-"""The diagonal recurrence compiled by XLA, between matrix products that are not.
+"""The bare diagonal recurrence compiled by XLA.
 
-What XLA does better is the recurrence itself: it fuses a step into one pass over memory and reads
-and writes `[B, T, 2N]` where it lies, so that nothing is moved into the layout of `_blocks` and
-back. What it does worse are the products over all steps, so those stay outside. Every batch shard
-is a chain of its own: TensorFlow runs the chains on different threads.
+XLA fuses a step into one pass over memory, and reads and writes `[B, T, N]` where it lies, so that
+nothing is moved into the layout of `_blocks` and back. Between projections this does not pay: there
+the layout of `_blocks` comes with the products.
 
 Time is cut into chunks that stay in a core's cache, chunks into blocks that advance together, as in
-`_blocks`. Complex numbers are real pairs here: one array [re | im], or two arrays.
+`_blocks`. T must be known, the batch need not be. Complex numbers are pairs of real arrays here.
 """
 
 import tensorflow as tf
+
+# Nothing public does this: TensorStridedSliceUpdate asks XLA for a constant place, and a
+# TensorArray would have to be transposed as a whole.
 from tensorflow.compiler.tf2xla.python.xla import dynamic_update_slice
 
-from rnnzoo import _checks
 from rnnzoo.recurrences import _blocks
-from rnnzoo.recurrences._loops import shard_batch, shard_count
+from rnnzoo.recurrences._forms import compiled
+from rnnzoo.recurrences._loops import static_or_dynamic
 
 BLOCK = 32  # steps
 CHUNK = 512
-
-FORMS = ("auto", "xla", "adjoint", "autodiff")
-
-
-def choose_form(form, *tensors, projected):
-    """The form that runs: "auto" is "xla" in a graph of static shape on a CPU, else "adjoint".
-
-    Between projections "auto" is "adjoint": measured, the compiled form is the slower there.
-    """
-    _checks.choice("form", form, FORMS)
-    if form not in ("auto", "xla"):
-        return form
-    known = all(v.shape.is_fully_defined() for v in tensors)
-    if form == "xla" and not known:
-        raise ValueError(
-            'With `form="xla"` every shape must be known when the graph is made. '
-            f"Received: {[tuple(v.shape) for v in tensors]}"
-        )
-    possible = known and tensors[0].shape.num_elements() > 0 and _blocks.can_interleave()
-    if form == "auto":
-        possible = possible and not (
-            projected
-            or tf.executing_eagerly()
-            or tf.config.list_logical_devices("GPU")
-            or tf.distribute.get_strategy().num_replicas_in_sync > 1
-        )
-    return "xla" if possible else "adjoint"
 
 
 def _pieces(time):
@@ -76,44 +51,40 @@ def _plus(a, b):
     return a[0] + b[0], a[1] + b[1]
 
 
-def _update(array, value, start):
-    return dynamic_update_slice(array, value, tf.stack(start))
+def _update(array, value, axis, start):
+    """`array` with `value` from `start` on along `axis`; XLA writes it in place."""
+    starts = [start if i == axis else 0 for i in range(array.shape.rank)]
+    return dynamic_update_slice(array, value, tf.stack(starts))
 
 
 def _cut(arrays, start, blocks, length):
-    """Steps from `start` on, `[B, blocks, length, M]` each."""
-    batch, _, size = arrays[0].shape
+    """Steps from `start` on, `[B, blocks, length, N]` each."""
+    batch, n = static_or_dynamic(arrays[0], 0), arrays[0].shape[2]
     return [
         tf.reshape(
-            tf.slice(v, [0, start, 0], [batch, blocks * length, size]),
-            [batch, blocks, length, size],
+            tf.slice(v, [0, start, 0], [batch, blocks * length, n]), [batch, blocks, length, n]
         )
         for v in arrays
     ]
 
 
 def _paste(arrays, chunk, start):
-    flat = [tf.reshape(c, [c.shape[0], -1, c.shape[3]]) for c in chunk]
-    return [_update(v, c, [0, start, 0]) for v, c in zip(arrays, flat)]
+    _, blocks, length, n = chunk[0].shape
+    flat = [tf.reshape(c, [-1, blocks * length, n]) for c in chunk]
+    return [_update(v, c, 1, start) for v, c in zip(arrays, flat)]
 
 
 def _row(chunk, step):
     """The complex numbers at one step of all blocks: two `[B, blocks, N]`."""
-    batch, blocks, _, size = chunk[0].shape
-    n = size * len(chunk) // 2
-    places = [(v, 0) for v in chunk] if len(chunk) == 2 else [(chunk[0], 0), (chunk[0], n)]
+    batch, (_, blocks, _, n) = static_or_dynamic(chunk[0], 0), chunk[0].shape
     return tuple(
-        tf.reshape(tf.slice(v, [0, 0, step, at], [batch, blocks, 1, n]), [batch, blocks, n])
-        for v, at in places
+        tf.reshape(tf.slice(v, [0, 0, step, 0], [batch, blocks, 1, n]), [batch, blocks, n])
+        for v in chunk
     )
 
 
 def _set_row(chunk, step, pair):
-    pair = [v[:, :, None] for v in pair]
-    if len(chunk) == 2:
-        return [_update(v, p, [0, 0, step, 0]) for v, p in zip(chunk, pair)]
-    first = _update(chunk[0], pair[0], [0, 0, step, 0])
-    return [_update(first, pair[1], [0, 0, step, pair[0].shape[3]])]
+    return [_update(v, p[:, :, None], 2, step) for v, p in zip(chunk, pair)]
 
 
 def _block_starts(read, shape, eigenvalue, start, reverse=False):
@@ -135,18 +106,17 @@ def _block_starts(read, shape, eigenvalue, start, reverse=False):
     power = tf.math.real(power), tf.math.imag(power)
 
     def carry(block, re, im, *found):
-        found = [_update(f, v[:, None], [0, block, 0]) for f, v in zip(found, (re, im))]
+        found = [_update(f, v[:, None], 1, block) for f, v in zip(found, (re, im))]
         end = [tf.reshape(tf.slice(v, [0, block, 0], [batch, 1, n]), [batch, n]) for v in ends]
         return (*_plus(_times(power, (re, im)), end), *found)
 
     return _loop(carry, (*start, *zeros), blocks, reverse)[2:]
 
 
-@tf.function(jit_compile=True, autograph=False, reduce_retracing=False)
 def scan(inputs, initial, eigenvalue):
     """h_t = eigenvalue * h_{t-1} + inputs_t; states in arrays like `inputs`."""
     state, found = tuple(initial), [tf.zeros_like(v) for v in inputs]
-    batch, n = initial[0].shape
+    batch, n = static_or_dynamic(initial[0], 0), initial[0].shape[1]
     for first, chunks, blocks, length in _pieces(inputs[0].shape[1]):
 
         def chunk(q, re, im, *found, piece=(first, blocks, length)):
@@ -169,14 +139,13 @@ def scan(inputs, initial, eigenvalue):
     return found
 
 
-@tf.function(jit_compile=True, autograph=False, reduce_retracing=False)
 def reverse_scan(inputs, states, initial, eigenvalue, last, final):
     """The adjoint: g_t = conj(eigenvalue) * g_{t+1} + inputs_t, to which step `last` adds `final`.
 
     Returns `(g, initial_gradient, eigenvalue_gradient)`: g in arrays like `inputs`, two `[B, N]`,
     two `[N]`. `states` and `initial` are those of the forward scan.
     """
-    batch, n = initial[0].shape
+    batch, n = static_or_dynamic(initial[0], 0), initial[0].shape[1]
     conjugate = eigenvalue[0], -eigenvalue[1]
     nothing = tf.zeros_like(initial[0])
     state, total = (nothing,) * 2, (tf.zeros([n], nothing.dtype),) * 2
@@ -230,68 +199,29 @@ def _before(chunk, states, initial, at):
     return [tf.concat([s[:, None], e], axis=1) for s, e in zip(start, ends)]
 
 
+def forward(sequences, initial, eigenvalue, projections, last):
+    """((states_re, states_im, final_re, final_im), states) of one batch shard.
+
+    `last [B]` is where each row's last step is, -1 if it has none; None: T - 1 everywhere.
+    """
+    states = _compiled(scan, sequences, initial, eigenvalue)
+    if last is None:
+        final = [v[:, -1] for v in states]
+    else:
+        ends = [tf.gather(v, tf.maximum(last, 0), axis=1, batch_dims=1) for v in states]
+        final = [tf.where((last >= 0)[:, None], e, h) for e, h in zip(ends, initial)]
+    return (*states, *final), states
+
+
+def adjoint(sequences, initial, eigenvalue, projections, last, states, upstream):
+    """The gradients of the sequences, the initial state and the eigenvalues."""
+    if last is None:
+        last = tf.fill([static_or_dynamic(sequences[0], 0)], sequences[0].shape[1] - 1)
+    e, final = upstream[:2], upstream[2:]
+    g, through, total = _compiled(reverse_scan, e, states, initial, eigenvalue, last, final)
+    return [*g, *through, *total]
+
+
 def _compiled(function, *arguments):
     # Out of any tape's sight, which would otherwise make and compile a gradient nobody asks for.
-    return function(*tf.nest.map_structure(tf.stop_gradient, arguments))
-
-
-def _product(x, w, transpose_a=False):
-    if transpose_a:
-        x, w = (tf.reshape(v, [-1, v.shape[-1]]) for v in (x, w))
-        return tf.matmul(x, w, transpose_a=True)
-    return tf.reshape(tf.matmul(tf.reshape(x, [-1, x.shape[-1]]), w), [*x.shape[:2], w.shape[1]])
-
-
-def _joined(parts):
-    return list(parts[0]) if len(parts) == 1 else [tf.concat(v, 0) for v in zip(*parts)]
-
-
-def _split(arguments, projected):
-    """(sequences, initial, eigenvalue, projections): one sequence if projected, else two."""
-    count = 1 if projected else 2
-    sequences, rest = arguments[:count], arguments[count:]
-    return sequences, rest[:2], rest[2:4], rest[4:]
-
-
-def forward(arguments, last, projected):
-    """((*outputs, final_re, final_im), states of each shard)."""
-    sequences, initial, eigenvalue, projections = _split(arguments, projected)
-    results, saved = [], []
-    n = eigenvalue[0].shape[0]
-    for *x, h_re, h_im, end in _shards([*sequences, *initial, last]):
-        z = [_product(x[0], projections[0])] if projected else x
-        states = _compiled(scan, z, [h_re, h_im], list(eigenvalue))
-        ends = [tf.gather(v, tf.maximum(end, 0), axis=1, batch_dims=1) for v in states]
-        ends = tf.split(ends[0], 2, axis=1) if len(ends) == 1 else ends
-        final = [tf.where((end >= 0)[:, None], e, h) for e, h in zip(ends, (h_re, h_im))]
-        outputs = [_product(states[0], projections[1])] if projected else states
-        results.append([*outputs, *(tf.reshape(f, [-1, n]) for f in final)])
-        saved.append(states)
-    return tuple(_joined(results)), saved
-
-
-def adjoint(arguments, saved, upstream, last, projected):
-    """The gradients of all arguments, in their order."""
-    sequences, initial, eigenvalue, projections = _split(arguments, projected)
-    count = len(sequences)
-    by_batch, summed = [], []
-    given = [*sequences, *initial, last, *upstream]
-    for states, part in zip(saved, _shards(given)):
-        x, (h_re, h_im, end), dy = part[:count], part[count : count + 3], part[count + 3 :]
-        e = [_product(dy[0], tf.transpose(projections[1]))] if projected else dy[:count]
-        g, through, total = _compiled(
-            reverse_scan, e, states, [h_re, h_im], list(eigenvalue), end, list(dy[-2:])
-        )
-        if not projected:
-            by_batch.append([*g, *through])
-            summed.append(total)
-            continue
-        by_batch.append([_product(g[0], tf.transpose(projections[0])), *through])
-        b_gradient = _product(x[0], g[0], transpose_a=True)
-        c_gradient = _product(states[0], dy[0], transpose_a=True)
-        summed.append([*total, b_gradient, c_gradient])
-    return [*_joined(by_batch), *(tf.add_n(v) for v in zip(*summed))]
-
-
-def _shards(tensors):
-    return shard_batch(tensors, shard_count(tensors[0].shape[0]))
+    return compiled(function)(*tf.nest.map_structure(tf.stop_gradient, arguments))

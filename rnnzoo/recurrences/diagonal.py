@@ -4,11 +4,12 @@ Complex numbers come and go as pairs of real tensors; inside, complex64 and comp
 The adjoint of a diagonal linear recurrence is the same recurrence run backwards with the conjugate.
 """
 
+import functools
+
 import tensorflow as tf
 
-from rnnzoo.recurrences import _blocks, _diagonal_xla
-from rnnzoo.recurrences._diagonal_xla import choose_form
-from rnnzoo.recurrences._loops import static_or_dynamic, with_adjoint
+from rnnzoo.recurrences import _diagonal_loops, _diagonal_xla, _forms
+from rnnzoo.recurrences._loops import shard_batch, shard_count, with_adjoint
 
 
 @tf.autograph.experimental.do_not_convert
@@ -32,11 +33,9 @@ def diagonal(
         initial_re, initial_im: h_{-1}, `[B, N]`.
         lambda_re, lambda_im: lambda, `[N]`; |lambda| <= 1 (beyond it, powers may overflow).
         mask: `[B, T]` bool or None; where False the step does not happen: the state is carried.
-        form: "xla" (the loops compiled by XLA, the adjoint hand-written: fastest, needs every
-            shape known), "adjoint" (hand-written, without XLA), both differentiable once;
-            "autodiff" (left to TensorFlow: slow, differentiable any number of times); or "auto"
-            (default): "xla" in a graph of known shape on one CPU, else "adjoint". Inside a function
-            that XLA compiles anyway, and for an empty batch or no steps, "xla" is "adjoint".
+        form: `"xla"`, `"adjoint"` or `"autodiff"`, see `rnnzoo.recurrences`; `"auto"` (default)
+            chooses. The first is the fastest and needs a known T, the second is differentiable
+            once as it is, the third is slow and differentiable any number of times.
 
     Returns:
         `(states_re, states_im, final_re, final_im)`: `[B, T, N]` twice, then `[B, N]` twice. At a
@@ -95,7 +94,9 @@ def lru(
         c: `[2N, U]`, c_1 above c_2; Re[C h] is c_1 = C_re transposed, c_2 = -C_im transposed.
         d: `[F]` (elementwise, where U = F), `[F, U]` (a product), or None (no skip).
         mask: `[B, T]` bool or None; where False the step does not happen: the state is carried.
-        form: As for `diagonal`, but "auto" is always "adjoint", which is the faster here.
+        form: `"adjoint"` (hand-written, differentiable once), `"autodiff"` (slower, differentiable
+            any number of times) or `"auto"` (default), the adjoint. There is no `"xla"`: compiled
+            loops were slower between the projections.
 
     Returns:
         `(outputs [B, T, U], final_re [B, N], final_im [B, N])`. At a masked step the outputs repeat
@@ -198,78 +199,51 @@ def _unpack(outputs, packing, before):
 
 
 def _run(sequences, state, projections, packing, form, name):
-    """Outputs and final state of the unmasked recurrence; `packing` says where each row ends."""
-    form = choose_form(form, *sequences, *state, projected=bool(projections))
-    batch, time = static_or_dynamic(sequences[0], 0), static_or_dynamic(sequences[0], 1)
-    last = tf.fill([batch], time - 1) if packing is None else packing[2] - 1
-    if form == "xla":
-        return with_adjoint(
-            lambda *arguments: _diagonal_xla.forward(arguments, last, bool(projections)),
-            lambda arguments, _, states, upstream: _diagonal_xla.adjoint(
-                arguments, states, upstream, last, bool(projections)
-            ),
-            [*sequences, *state, *projections],
-            name,
-        )
-    inputs = sequences[0] if projections else tf.concat(sequences, axis=-1)
-    arguments = [inputs, *state, *projections]
-    if form == "autodiff":
-        results = _forward(arguments, last, interleave=False)[0]
-    else:
-        results = with_adjoint(
-            lambda *arguments: _forward(arguments, last, _blocks.can_interleave()),
-            lambda arguments, _, states, upstream: _adjoint(
-                arguments, states, upstream, last, _blocks.can_interleave()
-            ),
-            arguments,
-            name,
-        )
-    return results if projections else (*tf.split(results[0], 2, axis=-1), *results[1:])
+    """Outputs and final state of the unmasked recurrence; `packing` says where each row ends.
+
+    TensorFlow runs the compiled loops of each batch shard on a thread of its own. Plain loops are
+    not cut: their operations use several threads as it is.
+    """
+    form = _forms.choose(form, sequences[0], compiled_pays=not projections)
+    count, batch = len(sequences), sequences[0].shape[0]
+    in_turn = form not in _forms.COMPILED or tf.executing_eagerly()
+    shards = 1 if in_turn else shard_count(batch, rows_per_shard=1)
+    last = None if packing is None else packing[2] - 1
+
+    def parts(arguments, *more):
+        """Each shard's sequences, initial state, eigenvalue, projections, last, and `more`."""
+        fixed = arguments[count + 2 : count + 4], arguments[count + 4 :]
+        for part in shard_batch([*arguments[: count + 2], last, *more], shards):
+            yield part[:count], part[count : count + 2], *fixed, part[count + 2], part[count + 3 :]
+
+    def forward(*arguments):
+        results = [_FORWARD[form](*part[:-1]) for part in parts(arguments)]
+        return tuple(_joined([outputs for outputs, _ in results])), [s for _, s in results]
+
+    def adjoint(arguments, _, saved, upstream):
+        shares = [
+            _ADJOINT[form](*part, states, upstream)
+            for states, (*part, upstream) in zip(saved, parts(arguments, *upstream))
+        ]
+        return [
+            *_joined([share[: count + 2] for share in shares]),
+            *(tf.add_n(v) for v in zip(*(share[count + 2 :] for share in shares))),
+        ]
+
+    arguments = [*sequences, *state, *projections]
+    if form in _ADJOINT:
+        return with_adjoint(forward, adjoint, arguments, name)
+    return forward(*arguments)[0]
 
 
-def _forward(arguments, last, interleave):
-    """((outputs, final_re, final_im), states); without interleaving, differentiable as it is."""
-    inputs, initial_re, initial_im, lambda_re, lambda_im, *projections = arguments
-    b, c = projections or (None, None)
-    cut = _blocks.plan(inputs, lambda_re.shape[0])
-    initial = tf.complex(initial_re, initial_im)
-    z = _blocks.read_in(_blocks.to_blocks(inputs, cut), b, interleave)
-    states = _blocks.scan(tf.complex(lambda_re, lambda_im), z, initial, cut)
-    final = tf.gather_nd(states, _blocks.position(tf.maximum(last, 0), cut))
-    final = tf.where(last[:, None] >= 0, final, initial)
-    outputs = _blocks.from_blocks(_blocks.read_out(states, c, interleave), cut)
-    return (outputs, tf.math.real(final), tf.math.imag(final)), states
+_FORWARD = {
+    "xla": _diagonal_xla.forward,
+    "forward": _diagonal_xla.forward,
+    "adjoint": functools.partial(_diagonal_loops.forward, differentiable=False),
+    "autodiff": functools.partial(_diagonal_loops.forward, differentiable=True),
+}
+_ADJOINT = {"xla": _diagonal_xla.adjoint, "adjoint": _diagonal_loops.adjoint}
 
 
-def _adjoint(arguments, states, upstream, last, interleave):
-    """All gradients; g_t = dL/dRe h_t - i dL/dIm h_t, the conjugate, obeys the forward equation."""
-    inputs, initial_re, initial_im, lambda_re, lambda_im, *projections = arguments
-    n = lambda_re.shape[0]
-    cut = _blocks.plan(inputs, n)
-    eigenvalues = tf.complex(lambda_re, lambda_im)
-    signs = tf.repeat(tf.constant([1.0, -1.0], inputs.dtype), n)  # [re | im] -> [re | -im]
-    outputs_gradient = _blocks.to_blocks(upstream[0], cut)
-    if projections:
-        b, c = projections
-        e = _blocks.read_in(outputs_gradient, tf.transpose(c) * signs, interleave)
-    else:
-        e = _blocks.read_in(outputs_gradient * signs, None, interleave)
-    final, ended = tf.complex(upstream[1], -upstream[2]), last[:, None] >= 0
-    nothing = tf.zeros_like(final)
-    where = _blocks.position(tf.maximum(last, 0), cut)
-    e = tf.tensor_scatter_nd_add(e, where, tf.where(ended, final, nothing))
-
-    g, total = _blocks.reverse_scan(eigenvalues, e, states, tf.complex(initial_re, initial_im), cut)
-    before = eigenvalues * _blocks.first_step(g, cut) + tf.where(ended, nothing, final)
-    gradients = [f(v) for v in (before, total) for f in (tf.math.real, _minus_imaginary)]
-    if not projections:
-        halves = _blocks.read_out(g, None, interleave) * signs
-        return [_blocks.from_blocks(halves, cut), *gradients]
-    inputs_gradient = _blocks.read_out(g, tf.transpose(b * signs), interleave)
-    b_gradient = _blocks.outer(_blocks.to_blocks(inputs, cut), g, interleave) * signs
-    c_gradient = tf.transpose(_blocks.outer(outputs_gradient, states, interleave))
-    return [_blocks.from_blocks(inputs_gradient, cut), *gradients, b_gradient, c_gradient]
-
-
-def _minus_imaginary(v):
-    return -tf.math.imag(v)
+def _joined(parts):
+    return list(parts[0]) if len(parts) == 1 else [tf.concat(v, 0) for v in zip(*parts)]

@@ -56,9 +56,10 @@ WAYS = {
 def test_values_and_gradients_equal_numpy(way, form, masked):
     lengths = LENGTHS_OF_XLA if form == "xla" and way == "graph" else LENGTHS[way]
     for t in lengths[:3] if form == "xla" else lengths:
-        z, initial, eigenvalues = problem(3, t, 4)
-        mask = masks(3, t) if masked else None
-        upstream, final, _ = problem(3, t, 4, seed=1)
+        rows = 3 if t < 33 else 4  # unequal shards and equal ones, which are compiled once
+        z, initial, eigenvalues = problem(rows, t, 4)
+        mask = masks(rows, t) if masked else None
+        upstream, final, _ = problem(rows, t, 4, seed=1)
         found, last = reference.states(z, initial, eigenvalues, mask)
         wanted = reference.states_gradients(upstream, final, found, initial, eigenvalues, mask)
         weights = parts(upstream, final)
@@ -147,6 +148,10 @@ def test_zero_eigenvalues_and_zero_steps():
         _, gradients = run(parts(z, initial, zeros), None, form, parts(z, initial))
         assert all(np.isfinite(g).all() for g in gradients)
         empty = parts(z[:, :0], initial, zeros)
+        if form == "xla":
+            with pytest.raises(ValueError, match="number of time steps is 0"):
+                diagonal(*empty, form=form)
+            continue
         results, gradients = run(empty, None, form, parts(z[:, :0], 3 * initial))
         np.testing.assert_array_equal(results[2], initial.real)
         np.testing.assert_array_equal(gradients[2], 3 * initial.real)
@@ -183,8 +188,6 @@ def projected(seed=0, skip="matrix", t=30):
         ("vector", "autodiff", False),
         (None, "adjoint", True),
         ("matrix", "autodiff", True),
-        ("matrix", "xla", False),
-        ("vector", "xla", True),
     ],
 )
 def test_projections_equal_numpy(skip, form, jit):
@@ -249,12 +252,27 @@ def test_second_derivatives_are_right_or_refused(way):
             second_derivative(form, way)
 
 
-def test_form_xla_says_what_it_needs():
-    pair = [tf.TensorSpec([2, None, 2], tf.float64)] * 2
-    rest = parts(*problem(2, 3, 2)[1:])
-    traced = tf.function(lambda re, im: diagonal(re, im, *rest, form="xla"), input_signature=pair)
-    with pytest.raises(ValueError, match=r"every shape must be known.*\(2, None, 2\)"):
-        traced.get_concrete_function()
+def test_form_xla_needs_to_know_only_the_length():
+    def traced(time):
+        pair = [tf.TensorSpec([None, time, 2], tf.float64)] * 2
+        state = [tf.TensorSpec([None, 2], tf.float64)] * 2
+        eigenvalue = [tf.TensorSpec([2], tf.float64)] * 2
+        function = tf.function(run, autograph=False)
+        return function.get_concrete_function(pair + state + eigenvalue, None, "xla", pair + state)
+
+    with pytest.raises(ValueError, match=r"`form` must be .* not known .*\(None, None, 2\)"):
+        traced(None)
+    function = traced(35)
+    for rows in (1, 3):
+        z, initial, eigenvalues = problem(rows, 35, 2)
+        upstream, final, _ = problem(rows, 35, 2, seed=1)
+        found, last = reference.states(z, initial, eigenvalues)
+        wanted = reference.states_gradients(upstream, final, found, initial, eigenvalues)
+        given = parts(z, initial, eigenvalues), parts(upstream, final)
+        results, gradients = function(*tf.nest.flatten(given))
+        pairs = [*zip(results, parts(found, last)), *zip(gradients, parts(*wanted))]
+        for got, want in pairs:
+            np.testing.assert_allclose(got, want, rtol=1e-9, atol=1e-9)
 
 
 GOOD = {
@@ -285,7 +303,7 @@ GOOD = {
         ({"d": np.zeros([6, 3])}, r"`d` must have the shape \[3, 6\]"),
         ({"mask": np.ones([2, 4], bool)}, r"`mask` must have the shape \[2, 5\]"),
         ({"mask": np.ones([2, 5])}, "`mask` must be bool.*float64"),
-        ({"form": "fast"}, "`form` must be one of 'auto', 'xla', 'adjoint', 'autodiff'.*'fast'"),
+        ({"form": "xla"}, "`form` must be one of 'auto', 'adjoint', 'autodiff'.*'xla'"),
     ],
 )
 def test_wrong_arguments(wrong, message):
