@@ -7,7 +7,7 @@ import keras
 
 from rnnzoo import _checks, _zoo
 from rnnzoo import tasks as zoo_tasks
-from rnnzoo.training import TruncatedBPTT
+from rnnzoo.training import TruncatedBPTT, schedules
 from rnnzoo.training.curves import plot_curves
 from rnnzoo.training.progress import ProgressBar
 from rnnzoo.training.resumable import evaluate_best, fit_resumable
@@ -20,8 +20,11 @@ def train(
     out_dir,
     epochs,
     units=None,
+    depth=1,
     seed=0,
     learning_rate=None,
+    schedule="constant",
+    schedule_options=None,
     k1=None,
     k2=None,
     task_options=None,
@@ -36,8 +39,14 @@ def train(
         task, layer: names, see ``rnnzoo tasks`` and ``rnnzoo layers``.
         out_dir, epochs: see `rnnzoo.training.fit_resumable`.
         units: the layer's size; None: the task's published one.
+        depth: how many such layers are stacked, at least 1.
         seed: of the data, the weights and every draw, from 0 on.
         learning_rate: a positive number; None: that of the task's published optimizer.
+        schedule: how the learning rate changes: "constant" (default); "cosine": half a cosine down
+            to almost 0 over the `epochs` given, which then are settings of the run and cannot be
+            raised afterwards; "plateau": divided by 4 after each epoch whose validation loss was
+            not the best so far. See `rnnzoo.training.schedules`.
+        schedule_options: dict, for example ``{"warmup": 0.1}`` or ``{"factor": 10}``.
         k1, k2: strides and reach of truncated BPTT; None: gradients through the whole sequence. A
             task on one long text always takes truncated BPTT, which carries the state from batch
             to batch; there None is the task's own stride.
@@ -59,15 +68,21 @@ def train(
     units = built.default_units if units is None else units
     k1 = built.default_k1 if k1 is None else k1
     keras.utils.set_random_seed(built.seed)
-    model = _model(built, _zoo.build(layer, units, **layer_options), dict(model_options or {}))
+    stack = [
+        _zoo.build(layer, units, **layer_options) for _ in range(_checks.integer("depth", depth))
+    ]
+    model = _model(built, stack, dict(model_options or {}))
     if k1 is not None or k2 is not None:
         if k1 is None:
             raise ValueError(f"`k2` must come with `k1`. Received: k1=None, k2={k2}")
         model = TruncatedBPTT(model, k1, k2, stateful=built.stream)
-    model.compile(_optimizer(built, learning_rate), built.loss, metrics=built.metrics)
+    optimizer = _optimizer(built, learning_rate)
+    changing = _schedule(built, optimizer, schedule, epochs, schedule_options)
+    model.compile(optimizer, built.loss, metrics=built.metrics)
     settings = {"layer": layer, "units": units, **layer_options, "k1": k1, "k2": k2, "seed": seed}
-    if model_options:
-        settings["model"] = dict(model_options)
+    settings |= {"model": dict(model_options)} if model_options else {}
+    settings |= {"depth": depth} if depth > 1 else {}
+    settings |= {"schedule": changing[0].settings()} if changing else {}
     bar = ProgressBar(int(built.train.cardinality()), f"{task} {layer}", console)
     try:
         record = fit_resumable(
@@ -76,7 +91,7 @@ def train(
             epochs,
             out_dir,
             settings=settings,
-            callbacks=[bar],
+            callbacks=[*changing, bar],
             command=command,
         )
     finally:
@@ -95,6 +110,14 @@ def _model(task, layer, options):
                 f"{', '.join(known) or '(it has none)'}. Received: {name}={options[name]!r}"
             )
     return task.build_model(layer, **options)
+
+
+def _schedule(task, optimizer, name, epochs, options):
+    """The schedule as a list of callbacks, empty where the learning rate stays."""
+    rate = float(optimizer.learning_rate)
+    batches = int(task.train.cardinality())
+    made = schedules.make(name, rate, _checks.integer("epochs", epochs), batches, options)
+    return [] if made is None else [made]
 
 
 def _optimizer(task, learning_rate):

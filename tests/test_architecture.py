@@ -31,7 +31,9 @@ FLOORS = {
     "training_run": 6,
     "_zoo": 6,
     "experiments": 6,
+    "_cli_common": 7,
     "_cli_data": 7,
+    "_cli_runs": 7,
     "cli": 7,
     "__main__": 7,
 }

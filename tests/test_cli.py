@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 import rnnzoo
-from rnnzoo import _zoo, checkpoints, cli, training_run
+from rnnzoo import _cli_common, _zoo, checkpoints, training_run
 from rnnzoo.cli import main
 
 SMALL = (
@@ -31,7 +31,8 @@ def call(line, code=0):
 def test_help_needs_no_tensorflow():
     script = (
         "import sys\nfrom rnnzoo.cli import main\n"
-        "for line in (['--help'], ['train', '--help'], ['layers'], ['tasks'], ['--version']):\n"
+        "for line in (['--help'], ['train', '--help'], ['reproduce'], ['layers'], ['tasks'],\n"
+        "             ['--version']):\n"
         "    main(line, standalone_mode=False)\n"
         "print('heavy:', [m for m in ('tensorflow', 'keras', 'matplotlib') if m in sys.modules])\n"
     )
@@ -45,6 +46,7 @@ def test_help_needs_no_tensorflow():
         "layers",
         "presets",
         "train",
+        "reproduce",
         "evaluate",
         "export",
         "make-preset",
@@ -167,6 +169,12 @@ REFUSED = [
     (f"train {SMALL} --epochs 0 --out {{}}", r"`epochs` must be .*epochs=0"),
     (f"train {SMALL} --k2 8 --out {{}}", r"`k2` must come with `k1`\. .*k2=8"),
     (f"train {SMALL} --k1 8 --k2 4 --out {{}}", r"`k2` .*k2=4"),
+    (f"train {SMALL} --depth 0 --out {{}}", r"`depth` must be .*depth=0"),
+    (f"train {SMALL} --schedule step --out {{}}", r"`schedule` must be one of .*'step'"),
+    (f"train {SMALL} --schedule-set factor=2 --out {{}}", r"`factor` .* schedule constant"),
+    ("reproduce rival --out {}", r"`id` must be one of 'rivals'.*id='rival'"),
+    ("reproduce rivals --scale big --out {}", r"`scale` must be one of 'smoke'.*scale='big'"),
+    ("reproduce rivals --task chess --out {}", r"`only` must be .*: one of copy, .*only='chess'"),
     ("train copy --units 0 --out {}", r"`units` must be .*units=0"),
     ("train copy --units x --out {}", r"Invalid value for '--units': 'x' is not a valid integer"),
     ("train copy", r"Missing option '--out'"),
@@ -230,14 +238,14 @@ def test_interruption_is_said_plainly(tmp_path, monkeypatch):
     ],
 )
 def test_values(text, value):
-    found = cli._pairs("--set", [f"a-b={text}"])
+    found = _cli_common.pairs("--set", [f"a-b={text}"])
     assert found == {"a_b": value}
     assert type(found["a_b"]) is type(value)
 
 
 def test_command_can_be_repeated(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["/x/rnnzoo", "train", "copy", "--set", "a=[1, 2]"])
-    assert cli._command() == "rnnzoo train copy --set 'a=[1, 2]'"
+    assert _cli_common.command() == "rnnzoo train copy --set 'a=[1, 2]'"
 
 
 @pytest.mark.slow

@@ -1,1 +1,76 @@
-"""What the papers show, run again: one file for each experiment."""
+"""What the papers show, run again: one file for each experiment.
+
+`rnnzoo reproduce` lists these. Listing reads only the table below, so that it needs no TensorFlow.
+What an experiment's file defines is told in `rnnzoo.experiments._experiment`.
+"""
+
+import importlib
+from typing import NamedTuple
+
+from rnnzoo import _checks
+
+SCALES = ("smoke", "desk", "paper")
+
+
+class Description(NamedTuple):
+    """An experiment's ID, where it is, one line about it, and what each scale costs."""
+
+    id: str
+    module: str
+    summary: str
+    cost: dict
+
+
+_TABLE = {
+    "rivals": (
+        "rnnzoo.experiments.rivals",
+        "recurrent and feed-forward layers at equal parameter counts on six tasks",
+        {
+            "smoke": "under a minute",
+            "desk": "under 40 minutes a task (--task NAME) on two cores",
+            "paper": "days; for a GPU",
+        },
+    ),
+}
+
+
+def names():
+    """The IDs of the experiments."""
+    return tuple(_TABLE)
+
+
+def describe(id):
+    """What an experiment is and costs.
+
+    >>> from rnnzoo import experiments
+    >>> experiments.describe("rivals").cost["smoke"]
+    'under a minute'
+    """
+    return Description(id, *_TABLE[_checks.choice("id", id, names())])
+
+
+def reproduce(id, scale="smoke", out_dir=None, only=None, console=None):
+    """Run an experiment, or what is left of it, and write its record and figure.
+
+    Args:
+        id: one of `names()`.
+        scale: "smoke" (under a minute, says nothing about the science), "desk" (two cores) or
+            "paper" (the published size, for a GPU).
+        out_dir: the folder of the results; by default ``results/ID/SCALE``. Called again, finished
+            cells are not run again, and a training that was stopped goes on after its last epoch.
+        only: None (default): everything. Else only the cells of this name or below it, for example
+            "adding" or "adding/lstm"; the record then tells which are missing.
+        console: a `rich.console.Console`; by default standard output.
+
+    Returns:
+        What ``metrics.json`` holds, as a dict.
+
+    Raises:
+        ValueError: for an unknown ID, scale or cell, or an `out_dir` with other settings in it.
+    """
+    description = describe(id)
+    _checks.choice("scale", scale, SCALES)
+    module = importlib.import_module(description.module)
+    from rnnzoo.experiments import _experiment
+
+    return _experiment.run(id, module, scale, out_dir, only, console)

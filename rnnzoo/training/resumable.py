@@ -10,6 +10,7 @@ import keras
 from rnnzoo import _checks, checkpoints
 from rnnzoo.training import run_record
 from rnnzoo.training._run import BEST, METRICS, Run
+from rnnzoo.training.schedules import Schedule
 
 
 class NonFiniteLossError(FloatingPointError):
@@ -37,7 +38,8 @@ def fit_resumable(model, task, epochs, out_dir, *, settings=None, callbacks=(), 
             task, model and optimizer, which are always compared.
         callbacks: Keras callbacks. Their decisions must follow from the epoch and its logs: what
             they remember between epochs is not kept. `EarlyStopping` and `ReduceLROnPlateau`
-            remember, and are refused.
+            remember, and are refused; a `rnnzoo.training.schedules.Schedule` is given the curve.
+            What a schedule is belongs into `settings`.
         command: what `metrics.json` gives as the command; by default this process's.
 
     Returns:
@@ -68,6 +70,9 @@ def fit_resumable(model, task, epochs, out_dir, *, settings=None, callbacks=(), 
             f"`epochs` must be at least the {run.epoch} that {run.out_dir} has finished. "
             f"Received: epochs={epochs}"
         )
+    for callback in callbacks:
+        if isinstance(callback, Schedule):
+            callback.curve = run.curve
     model.fit(
         task.train,
         validation_data=task.validation,

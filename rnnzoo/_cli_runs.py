@@ -1,0 +1,97 @@
+"""`rnnzoo train`, `rnnzoo reproduce` and `rnnzoo demo`: the commands that compute for long."""
+
+import click
+
+from rnnzoo import _cli_common
+
+
+@click.command()
+@click.argument("task")
+@click.option("--layer", default="hdetach_lstm", show_default=True, help="See `rnnzoo layers`.")
+@click.option("--units", type=int, help="Size of the layer; by default the task's published one.")
+@click.option("--p", type=float, help="hdetach_lstm: probability of cutting the gradient.")
+@click.option("--epochs", type=int, default=10, show_default=True, help="Total, with resumed ones.")
+@click.option("--batch-size", type=int, help="Sequences in a batch; by default the task's.")
+@click.option("--learning-rate", type=float, help="By default the task's published one.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of data, weights and draws.")
+@click.option("--k1", type=int, help="Truncated BPTT: time steps between two optimizer steps.")
+@click.option("--k2", type=int, help="Truncated BPTT: time steps that gradients reach (k1).")
+@click.option("--out", required=True, type=click.Path(file_okay=False), help="Folder of the run.")
+@click.option("--depth", type=int, default=1, show_default=True, help="How many such layers.")
+@click.option(
+    "--schedule",
+    default="constant",
+    show_default=True,
+    help="Of the learning rate: constant; cosine (to almost 0 over --epochs, which then is fixed); "
+    "plateau (divided by 4 after an epoch whose validation loss is not the best so far).",
+)
+@click.option("--set", "task_set", multiple=True, metavar="KEY=VALUE", help="A task option.")
+@click.option("--layer-set", multiple=True, metavar="KEY=VALUE", help="A layer option.")
+@click.option("--model-set", multiple=True, metavar="KEY=VALUE", help="An option of the model.")
+@click.option(
+    "--schedule-set", multiple=True, metavar="KEY=VALUE", help="warmup, final; or factor."
+)
+def train(task, layer, p, batch_size, out, task_set, layer_set, model_set, schedule_set, **options):
+    """Train a layer on TASK, keep the best epoch, and score it on the test set.
+
+    Give the same command again to go on where it stopped; the result is that of a run that was
+    not stopped. OUT gets best.keras, metrics.json, state.npz and logs (for TensorBoard).
+    """
+    _cli_common.tensorflow()
+    from rnnzoo import training_run
+
+    record = training_run.train(
+        task,
+        layer,
+        out_dir=out,
+        task_options=_cli_common.given(_cli_common.pairs("--set", task_set), batch_size=batch_size),
+        layer_options=_cli_common.given(_cli_common.pairs("--layer-set", layer_set), p=p),
+        model_options=_cli_common.pairs("--model-set", model_set),
+        schedule_options=_cli_common.pairs("--schedule-set", schedule_set),
+        command=_cli_common.command(),
+        **options,
+    )
+    best = record["best"]
+    click.echo(f"Best epoch {best['epoch']} of {record['epochs']}, on the test set:")
+    _cli_common.print_scores(record["test"], record["baseline"])
+    click.echo(f"Model, record and logs: {out}")
+
+
+@click.command()
+@click.argument("experiment", metavar="[ID]", required=False)
+@click.option("--scale", default="smoke", show_default=True, help="smoke, desk or paper.")
+@click.option(
+    "--out", type=click.Path(file_okay=False), help="By default results/ID/SCALE under this folder."
+)
+@click.option(
+    "--only", "--task", help="Only these cells: the first parts of their names, e.g. a task."
+)
+def reproduce(experiment, scale, out, only):
+    """Run the experiment ID of a paper again; without an ID, list them and what they cost.
+
+    Writes metrics.json and figure.png. Give the same command again to go on where it stopped.
+    """
+    from rnnzoo import experiments
+
+    if experiment is None:
+        rows = [experiments.describe(id) for id in experiments.names()]
+        costs = ["; ".join(f"{scale}: {c}" for scale, c in row.cost.items()) for row in rows]
+        listed = [(row.id, row.summary, cost) for row, cost in zip(rows, costs)]
+        _cli_common.print_table("experiment", listed, last="cost")
+        return
+    _cli_common.tensorflow()
+    experiments.reproduce(experiment, scale, out, only)
+
+
+@click.command()
+@click.option(
+    "--out", required=True, type=click.Path(file_okay=False), help="Folder of the comparison."
+)
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--quick", is_flag=True, help="A few seconds, too short to learn anything.")
+def demo(out, seed, quick):
+    """Train an HDetachLSTM and an LSTM on the copying task side by side, and export the first."""
+    _cli_common.tensorflow()
+    from rnnzoo.experiments import copy_comparison
+
+    copy_comparison.run(out, seed=seed, quick=quick)
