@@ -8,6 +8,7 @@ import tensorflow as tf
 from rnnzoo import _checks
 from rnnzoo.layers._lru_cell import LRUCell
 from rnnzoo.layers._recurrent import Recurrent
+from rnnzoo.recurrences._forms import PLAIN
 from rnnzoo.recurrences.diagonal import lru
 
 _CELL_ARGUMENTS = (
@@ -111,7 +112,7 @@ class LRU(Recurrent, keras.layers.RNN):
         )
         # Without autocast, because states given from outside are to stay in full precision.
         super().__init__(cell, autocast=False, **kwargs)
-        self._set_form(form)
+        self._set_form(_checks.choice("form", form, PLAIN))  # compiled loops do not pay here
 
     def _create_state_variables(self, batch_size):
         super()._create_state_variables(batch_size)
