@@ -19,8 +19,21 @@ _NAMES = {
     "list_presets": "presets",
 }
 
-__all__ = ["__version__", "ExplicitState", "TruncatedBPTT", "explicit_state", "export", "layers",
-           "list_presets", "load", "presets", "recurrences", "streaming", "tasks", "training"]
+__all__ = [
+    "ExplicitState",
+    "TruncatedBPTT",
+    "__version__",
+    "explicit_state",
+    "export",
+    "layers",
+    "list_presets",
+    "load",
+    "presets",
+    "recurrences",
+    "streaming",
+    "tasks",
+    "training",
+]
 
 
 def __getattr__(name):

@@ -61,7 +61,9 @@ def train(task, layer, p, batch_size, out, task_set, layer_set, model_set, sched
 @click.argument("experiment", metavar="[ID]", required=False)
 @click.option("--scale", default="smoke", show_default=True, help="smoke, desk or paper.")
 @click.option(
-    "--out", type=click.Path(file_okay=False), help="By default results/ID/SCALE under this folder."
+    "--out",
+    type=click.Path(file_okay=False),
+    help="By default results/ID/SCALE, from where you are.",
 )
 @click.option(
     "--only", "--task", help="Only these cells: the first parts of their names, e.g. a task."

@@ -124,12 +124,13 @@ def run(id, module, scale, out_dir=None, only=None, console=None):
     kept = {cell.name: _kept(cell, out_dir) for cell in cells}
     todo = [cell for cell in chosen if kept[cell.name] is None]
     console.print(f"{id}, {scale}: {len(chosen)} cells, {len(chosen) - len(todo)} done before.")
+    started = time.perf_counter()
     for number, cell in enumerate(todo):
         console.print(f"[{number + 1}/{len(todo)}] {cell.name}", markup=False, soft_wrap=True)
         kept[cell.name] = _do(cell, out_dir, console)
-        seconds = [kept[done.name]["seconds"] for done in todo[: number + 1]]
-        left = sum(seconds) / len(seconds) * (len(todo) - number - 1) / 60
-        console.print(f"  {seconds[-1]:.1f} s; about {left:.0f} min left", highlight=False)
+        mean = (time.perf_counter() - started) / (number + 1) / 60
+        left = f"about {mean * (len(todo) - number - 1):.0f} min left"
+        console.print(f"  {kept[cell.name]['seconds']:.1f} s; {left}", highlight=False)
     record = _record(id, module, scale, {n: k for n, k in kept.items() if k is not None}, cells)
     _write(record, module, out_dir)
     console.print(f"Record and figure: {out_dir}", soft_wrap=True)

@@ -1,5 +1,6 @@
 """The framework of the experiments: cells done once, records, figures, and the table of IDs."""
 
+import functools
 import importlib
 import io
 import json
@@ -11,6 +12,7 @@ import rich.console
 from rnnzoo import experiments
 from rnnzoo.experiments import _experiment
 from rnnzoo.experiments._experiment import Cell, best, grid
+from rnnzoo.training._run import Run
 
 
 def quiet():
@@ -122,6 +124,41 @@ def test_diverged_training_is_a_result(tmp_path, monkeypatch):
 
     monkeypatch.setattr(training_run, "train", diverges)
     assert _experiment.train(tmp_path, quiet()) == {"diverged": "loss=nan at step 3"}
+
+
+def one_training(epochs=3):
+    sizes = {"delay": 2, "train_size": 20, "validation_size": 10, "test_size": 10}
+    options = {"task": "copy", "layer": "simple_rnn", "units": 3, "epochs": epochs, "seed": 1}
+    options |= {"learning_rate": 0.01, "task_options": {**sizes, "batch_size": 10}}
+    module = make([])
+    module.cells = lambda settings: [
+        Cell("a", options, functools.partial(_experiment.train, **options))
+    ]
+    module.summarize = lambda settings, results: {"sum": results["a"]["test"]["loss"]}
+    return module
+
+
+def test_a_training_is_itself_resumed(tmp_path, monkeypatch):
+    whole = run(one_training(), tmp_path / "whole")["cells"]["a"]["result"]
+    finish = Run.finish_epoch
+
+    def interrupted(self, epoch, logs, seconds):
+        if epoch == 1:
+            raise KeyboardInterrupt
+        finish(self, epoch, logs, seconds)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Run, "finish_epoch", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            run(one_training(), tmp_path / "parts")
+    assert not (tmp_path / "parts" / "cells" / "a" / "result.json").exists()
+    record = run(one_training(), tmp_path / "parts")
+    found = record["cells"]["a"]["result"]
+    assert (found["parts"], whole["parts"]) == (2, 1)
+    assert len(found["curve"]["loss"]) == 3
+    for key in ("curve", "test", "best", "parameters"):
+        assert found[key] == whole[key]
+    assert record["cells"]["a"]["seconds"] == found["wall_time_s"]
 
 
 def test_grid_and_best():
