@@ -137,7 +137,11 @@ _PAPER = {
         | {"validation_size": 1_000, "test_size": 1_000},
         16_000,
         10,
-        {**_convolutions((8, 8), (8, 128)), "stable_lstm": {"input_bound": 9.0}},
+        {
+            "tcn": {"levels": 8, "kernel_size": 8},
+            "gated_conv": {"levels": 8, "kernel_size": 129, "bottleneck": 2},
+            "stable_lstm": {"input_bound": 9.0},
+        },
         "one marker; the optimizer, and the number of steps, are chosen here.",
     ),
     "adding": _task(

@@ -67,9 +67,10 @@ def matched_units(task, layer, layer_options, depth, parameters):
     count = functools.partial(_count, task, layer, layer_options, depth)
     widths = (16, 24, 32)
     a, b, c = np.polyfit(widths, [count(width) for width in widths], 2)
-    root = (-b + math.sqrt(max(0.0, b * b - 4 * a * (c - parameters)))) / (2 * a)
+    # The root in the form that holds for a = 0 too, where only a bottleneck's ends are wider.
+    root = 2 * (parameters - c) / (b + math.sqrt(max(0.0, b * b - 4 * a * (c - parameters))))
     return min(
-        {max(1, math.floor(root)), max(1, math.ceil(root))},
+        sorted({max(1, math.floor(root)), max(1, math.ceil(root))}),
         key=lambda width: abs(count(width) - parameters),
     )
 
@@ -204,8 +205,8 @@ def table(settings, summary):
     del settings
     lines = [
         "| task | layer | units | parameters | from the target | learning rate | test score | "
-        "published | s per epoch |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "published | other test scores | s per epoch |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for task, entry in summary.items():
         for layer, found in entry["layers"].items():
@@ -218,10 +219,10 @@ def table(settings, summary):
             lines.append(
                 f"| {task} ({entry['metric']}) | {layer} | {found['units']} | "
                 f"{found['parameters']:,} | {found['deviation']:+.1%} | {rate} | {score} | "
-                f"{published} | {seconds} |"
+                f"{published} | {_others(found, entry['metric'])} | {seconds} |"
             )
         lines.append(
-            f"| {task} | without memory | – | – | – | – | {entry['baseline']:.4g} | – | – |"
+            f"| {task} | without memory | – | – | – | – | {entry['baseline']:.4g} | – | – | – |"
         )
     lines += [
         "",
@@ -235,3 +236,9 @@ def table(settings, summary):
             )
             lines.append("")
     return "\n".join(lines)
+
+
+def _others(found, metric):
+    tests = found.get("tests", [{}])
+    means = {name: statistics.fmean(test[name] for test in tests) for name in tests[0]}
+    return ", ".join(f"{n} {value:.4g}" for n, value in means.items() if n != metric) or "–"
