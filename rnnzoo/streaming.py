@@ -170,11 +170,18 @@ class ExplicitState:
         """The original's recurrent layers, one entry a call."""
         return [layer for layer, _ in self._calls]
 
-    def slice_time(self, x, begin, end):
-        """The inputs by name, those that run over time cut to the steps `[begin, end)`."""
-        flat = self._flat_inputs(x)
+    def slice_time(self, x, begin, end, length=None):
+        """The inputs by name, those that run over time cut to the steps `[begin, end)`.
+
+        `length` is `end - begin` where it is known when the graph is made.
+        """
         times = dict(zip(self.input_names, self.input_has_time))
-        return {n: v[:, begin:end] if times[n] else v for n, v in flat.items()}
+
+        def cut(value):
+            part = value[:, begin:end]
+            return tf.ensure_shape(part, [value.shape[0], length, *value.shape[2:]])
+
+        return {n: cut(v) if times[n] else v for n, v in self._flat_inputs(x).items()}
 
     def time_steps(self, x):
         """How many time steps `x` has, as a scalar tensor."""

@@ -10,14 +10,16 @@ class Windows:
     def __init__(self, explicit, k1, k2):
         self.explicit, self.reach = explicit, k2 - k1
 
-    def stride(self, x, state, begin, end, steps):
+    def stride(self, x, state, begin, end, steps, length=None):
         """The newest steps `[begin, end)` from `state`, which stands `reach` steps before them.
+
+        `length` is `end - begin` where it is known when the graph is made.
 
         Returns the outputs, the states at the next window's begin and at the end, the penalty.
         """
         if self.reach:
             return self._recomputed(x, state, begin, end, steps)
-        y, final, penalty = self.forward(x, state, begin, end)
+        y, final, penalty = self.forward(x, state, begin, end, length)
         return y, (final, final), penalty
 
     def _recomputed(self, x, state, begin, end, steps):
@@ -49,8 +51,8 @@ class Windows:
                 output._keras_mask = mask
         return self.explicit.pack_outputs(flat[:half])
 
-    def forward(self, x, state, begin, end):
-        part = self.explicit.slice_time(x, begin, end)
+    def forward(self, x, state, begin, end, length=None):
+        part = self.explicit.slice_time(x, begin, end, length)
         y, new = self.explicit(part, state, training=True)
         new = {name: tf.ensure_shape(new[name], state[name].shape) for name in state}
         penalties = [tf.cast(value, tf.float32) for value in self.explicit.model.losses]

@@ -169,26 +169,35 @@ class TruncatedBPTT(CarriedEvaluation):
         return self.get_metrics_result()
 
     def _walk(self, x, y, sample_weight, state, steps):
-        """Outputs over time: one update a stride."""
+        """Outputs over time: one update a stride.
 
-        def body(begin, window_state, last_state, loss_sum, count):
+        Where T is known, so is every stride's length, and the last, shorter one stands after the
+        loop: recurrences compile for known lengths.
+        """
+
+        def walk(begin, length, window_state, last_state, loss_sum, count):
             del last_state
             end = tf.minimum(begin + self.k1, steps)
             targets = cut_time(y, begin, end), cut_time(sample_weight, begin, end, per_row=True)
             loss, weight, (window_state, last_state) = self._update_if_weighted(
-                lambda: self._windows.stride(x, window_state, begin, end, steps),
-                self._explicit.slice_time(x, begin, end),
+                lambda: self._windows.stride(x, window_state, begin, end, steps, length),
+                self._explicit.slice_time(x, begin, end, length),
                 *targets,
             )
             return end, window_state, last_state, loss_sum + loss * weight, count + weight
 
+        known = self._explicit.static_time_steps(x)
+        rest = 0 if known is None else known % self.k1
+        length = None if known is None else self.k1
         zero = tf.constant(0.0)
-        _, _, state, loss_sum, count = tf.while_loop(
-            lambda begin, *_: begin < steps,
-            body,
+        walked = tf.while_loop(
+            lambda begin, *_: begin < steps - rest,
+            lambda begin, *sums: walk(begin, length, *sums),
             (tf.constant(0), state, state, zero, zero),
             parallel_iterations=1,
         )
+        begin, *sums = walked
+        _, _, state, loss_sum, count = walk(begin, rest, *sums) if rest else walked
         return tf.math.divide_no_nan(loss_sum, count), state
 
     def _walk_to_the_end(self, x, y, sample_weight, state, steps):
