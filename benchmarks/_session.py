@@ -1,5 +1,6 @@
 """One run of a module: its rows, measured in turns."""
 
+import contextlib
 import dataclasses
 import time
 
@@ -21,11 +22,12 @@ class Effort:
     case_s: float  # beyond it, fewer rounds
     warmups: int = 2
     fewest_rounds: int = 3
+    apart: bool = False  # a new process each turn, because all together do not fit into memory
 
 
 FULL = Effort(rounds=7, round_s=0.5, case_s=20.0)
 QUICK = Effort(rounds=3, round_s=0.1, case_s=3.0)
-LONG = Effort(rounds=2, round_s=0.1, case_s=1.0, warmups=1, fewest_rounds=2)  # 10 s an iteration
+LONG = Effort(rounds=2, round_s=0.1, case_s=1.0, warmups=1, fewest_rounds=2, apart=True)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,17 +120,9 @@ class Session:
         """
         self.tell(what)
         effort = effort or self.effort
-        seats, once, absent = {}, {}, {}
-        for seat, side in enumerate([ours, *(peer.side for peer in peers)]):
-            if 0 in absent:
-                break
-            try:
-                seats[seat], once[seat] = self._seated(seat, side, effort)
-            except PeerMissing as error:
-                absent[seat] = {"skipped": f"{error.args[0]} is not installed"}
-            except PeerFailed as error:
-                absent[seat] = {"failed": f"{side.name}: {error}"}
-        measured, counts = take_turns(seats, once, effort) if len(seats) > 1 else ({}, {})
+        sides = dict(enumerate([ours, *(peer.side for peer in peers)]))
+        measure = self._apart if effort.apart else self._together
+        measured, counts, absent = measure(sides, effort)
         for seat, peer in enumerate(peers, 1):
             row = Row(what, peer.side.name, peer.must, peer.aim, settings=dict(ours.kwargs))
             if seat in measured and 0 in measured:
@@ -138,6 +132,38 @@ class Session:
                 for field, reason in absent.get(0, absent.get(seat)).items():
                     setattr(row, field, reason)
             self.add(row)
+
+    def _together(self, sides, effort):
+        """`(measured, counts, absent)` by seat, from workers that stay alive."""
+        seats, once, absent = {}, {}, {}
+        for seat, side in sides.items():
+            if 0 in absent:
+                break
+            with _noted(absent, seat, side):
+                seats[seat], once[seat] = self._seated(seat, side, effort)
+        measured, counts = {}, {}
+        if len(seats) > 1:
+            try:
+                measured, counts = take_turns(seats, once, effort)
+            except PeerFailed as error:
+                self.end()
+                absent.update({seat: {"failed": f"in its turn: {error}"} for seat in sides})
+        return measured, counts, absent
+
+    def _apart(self, sides, effort):
+        """The same, from a new worker each turn: one side in memory at a time."""
+        self.end()
+        measured, absent = {}, {}
+        for _ in range(effort.fewest_rounds):
+            for seat, side in sides.items():
+                if seat in absent or 0 in absent:
+                    continue
+                with _noted(absent, seat, side), self.process() as process:
+                    process.make(side.function, side.kwargs)
+                    process.run(effort.warmups)
+                    measured.setdefault(seat, []).append(process.run(1))
+        measured = {seat: rounds for seat, rounds in measured.items() if seat not in absent}
+        return measured, dict.fromkeys(measured, 1), absent
 
     def _seated(self, seat, side, effort):
         """A warm worker, and the seconds that it takes for an iteration."""
@@ -155,6 +181,17 @@ class Session:
         row.value = _statistics.ratio_of_rounds(ours, theirs)
         row.ours = milliseconds(ours, per)
         row.theirs = milliseconds(theirs, per)
+
+
+@contextlib.contextmanager
+def _noted(absent, seat, side):
+    """Note in `absent` why a side cannot be measured."""
+    try:
+        yield
+    except PeerMissing as error:
+        absent[seat] = {"skipped": f"{error.args[0]} is not installed"}
+    except PeerFailed as error:
+        absent[seat] = {"failed": f"{side.name}: {error}"}
 
 
 def take_turns(seats, once, effort):

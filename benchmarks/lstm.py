@@ -11,7 +11,7 @@ from benchmarks._session import LONG, Peer, Row, Side
 TITLE = "LSTM layers"
 MODES = {"train": "training", "infer": "inference"}
 # One iteration of it is more than 10 s, so it gets few; and what one side saves for its adjoint,
-# 11 values a unit and step, is 12 GB.
+# 11 values a unit and step, is 12 GB, so the sides take turns in memory too.
 LARGEST = {"units": 512, "steps": 2000, "batch": 256}
 LARGEST_BYTES = 16e9
 

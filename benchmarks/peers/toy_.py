@@ -36,6 +36,18 @@ def dies():
     return run
 
 
+def dies_later(turns):
+    """A side that dies in its turn, after so many good ones."""
+    left = [turns]
+
+    def run():
+        left[0] -= 1
+        if left[0] < 0:
+            os._exit(4)
+
+    return run
+
+
 def hog(megabytes):
     """Holds that much, and lets go."""
     return lambda: len(bytearray(b"x") * (megabytes * 10**6))

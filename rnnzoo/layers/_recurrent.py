@@ -24,8 +24,9 @@ class Recurrent:
     whatever is carried) with the list of final states.
     """
 
-    def _set_form(self, form):
+    def _set_form(self, form, shards=None):
         self.form = _checks.choice("form", form, _forms.FORMS)
+        self.shards = _checks.optional_integer("shards", shards)
 
     def _form_for(self, training):
         """What to ask the recurrence for; see `rnnzoo.recurrences._forms`."""

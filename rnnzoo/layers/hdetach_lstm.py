@@ -45,10 +45,12 @@ class HDetachLSTM(Recurrent, keras.layers.LSTM):
             any time, also between the steps of a compiled `fit` (see
             `rnnzoo.training.HDetachAnnealing`).
         detach: `"h"`, or `"c"` for the ablation that cuts the gradient through $c_{t-1}$ instead.
-        form: `"auto"`, `"adjoint"` or `"autodiff"` (see `rnnzoo.recurrences`); take
+        form: `"auto"`, `"xla"`, `"adjoint"` or `"autodiff"` (see `rnnzoo.recurrences`); take
             `"autodiff"` for second derivatives. `activation` or `recurrent_activation` other than
             tanh and sigmoid, `recurrent_dropout` and `implementation=1` always run step by step
             through the cell.
+        shards: Number of independent loops over parts of the batch; None (default): one a core,
+            where each has work enough.
         **kwargs: Every other argument of `keras.layers.LSTM`; `unroll=True` and `use_cudnn=True`
             are refused.
 
@@ -73,7 +75,7 @@ class HDetachLSTM(Recurrent, keras.layers.LSTM):
     >>> twin.set_weights(layer.get_weights())
     """
 
-    def __init__(self, units, p=0.25, detach="h", form="auto", **kwargs):
+    def __init__(self, units, p=0.25, detach="h", form="auto", shards=None, **kwargs):
         p = _checks.probability("p", p)
         self._check_arguments(units, kwargs)
         if kwargs.pop("use_cudnn", "auto") is True:
@@ -82,7 +84,7 @@ class HDetachLSTM(Recurrent, keras.layers.LSTM):
             )
         super().__init__(units, use_cudnn=False, **kwargs)
         self.detach = _checks.choice("detach", detach, ("h", "c"))
-        self._set_form(form)
+        self._set_form(form, shards)
         # A plain seed would make the draws of dropout and of detaching one stream.
         seed = self.cell.seed
         self._share_detach_state(_DetachState(p, None if seed is None else seed + 1))
@@ -118,6 +120,7 @@ class HDetachLSTM(Recurrent, keras.layers.LSTM):
             keep_h=keep if self.detach == "h" else None,
             keep_c=keep if self.detach == "c" else None,
             form=self._form_for(training),
+            shards=self.shards,
         )
         return outputs, [h, c]
 
@@ -150,4 +153,10 @@ class HDetachLSTM(Recurrent, keras.layers.LSTM):
         return cut
 
     def get_config(self):
-        return {**super().get_config(), "p": self.p, "detach": self.detach, "form": self.form}
+        return {
+            **super().get_config(),
+            "p": self.p,
+            "detach": self.detach,
+            "form": self.form,
+            "shards": self.shards,
+        }

@@ -133,9 +133,11 @@ class StableLSTM(Recurrent, keras.layers.LSTM):
         contraction: The bound $\lambda$, in (`forget_bound`, 1).
         forget_bound: The bound $F$ on the forget gate, in (0.5, `contraction`).
         input_bound: The bound $B_x$ on the size of each input feature, positive.
-        form: `"auto"`, `"adjoint"` or `"autodiff"` (see `rnnzoo.recurrences`); take `"autodiff"`
-            for second derivatives. With `recurrent_dropout`, or dropout with `implementation=1`,
-            training runs step by step through the cell.
+        form: `"auto"`, `"xla"`, `"adjoint"` or `"autodiff"` (see `rnnzoo.recurrences`); take
+            `"autodiff"` for second derivatives. With `recurrent_dropout`, or dropout with
+            `implementation=1`, training runs step by step through the cell.
+        shards: Number of independent loops over parts of the batch; None (default): one a core,
+            where each has work enough.
         **kwargs: Every other argument of `keras.layers.LSTM`. Refused: `kernel_constraint`,
             `recurrent_constraint`, `bias_constraint`, `unit_forget_bias=True`, activations other
             than tanh and sigmoid, `unroll=True`, `use_cudnn=True`.
@@ -168,7 +170,14 @@ class StableLSTM(Recurrent, keras.layers.LSTM):
     """
 
     def __init__(
-        self, units, contraction=0.95, forget_bound=0.64, input_bound=1.0, form="auto", **kwargs
+        self,
+        units,
+        contraction=0.95,
+        forget_bound=0.64,
+        input_bound=1.0,
+        form="auto",
+        shards=None,
+        **kwargs,
     ):
         own = (*_REFUSED, "activation", "recurrent_activation", "implementation")
         for_cell = cell_arguments(kwargs, own)
@@ -181,7 +190,7 @@ class StableLSTM(Recurrent, keras.layers.LSTM):
         self.input_spec = keras.layers.InputSpec(ndim=3)
         self.use_cudnn = False
         self.supports_jit = False
-        self._set_form(form)
+        self._set_form(form, shards)
 
     @property
     def forget_bound(self):
@@ -209,6 +218,7 @@ class StableLSTM(Recurrent, keras.layers.LSTM):
             None if cell.bias is None else full_precision(cell.bias),
             mask=mask,
             form=self._form_for(training),
+            shards=self.shards,
         )
         return outputs, [h, c]
 
@@ -264,4 +274,4 @@ class StableLSTM(Recurrent, keras.layers.LSTM):
             config.pop(name, None)
         names = ("contraction", "forget_bound", "input_bound", "implementation")
         cell = {name: getattr(self.cell, name) for name in names}
-        return {**config, **cell, "form": self.form}
+        return {**config, **cell, "form": self.form, "shards": self.shards}

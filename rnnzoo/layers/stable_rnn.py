@@ -97,9 +97,11 @@ class StableRNN(Recurrent, keras.layers.SimpleRNN):
         contraction: The bound $\lambda$, in (0, 1).
         activation: A Keras activation with a known Lipschitz constant (`LIPSCHITZ` in this
             module), by name or as the function; None is `"linear"`.
-        form: `"auto"`, `"adjoint"` or `"autodiff"` (see `rnnzoo.recurrences`); take `"autodiff"`
-            for second derivatives. With `recurrent_dropout`, training runs step by step through
-            the cell.
+        form: `"auto"`, `"xla"`, `"adjoint"` or `"autodiff"` (see `rnnzoo.recurrences`); take
+            `"autodiff"` for second derivatives. With `recurrent_dropout`, training runs
+            step by step through the cell.
+        shards: Number of independent loops over parts of the batch; None (default): one a core,
+            where each has work enough.
         **kwargs: Every other argument of `keras.layers.SimpleRNN`; `recurrent_constraint` and
             `unroll=True` are refused.
 
@@ -130,7 +132,9 @@ class StableRNN(Recurrent, keras.layers.SimpleRNN):
     0.9
     """
 
-    def __init__(self, units, contraction=0.95, activation="tanh", form="auto", **kwargs):
+    def __init__(
+        self, units, contraction=0.95, activation="tanh", form="auto", shards=None, **kwargs
+    ):
         for_cell = cell_arguments(kwargs)
         self._check_arguments(units, kwargs)
         cell = StableRNNCell(units, contraction, activation, name="simple_rnn_cell", **for_cell)
@@ -138,7 +142,7 @@ class StableRNN(Recurrent, keras.layers.SimpleRNN):
         keras.layers.RNN.__init__(self, cell, **kwargs)
         self.input_spec = [keras.layers.InputSpec(ndim=3)]
         self.supports_jit = False
-        self._set_form(form)
+        self._set_form(form, shards)
 
     def recur(self, sequences, initial_state, mask, training):
         cell = self.cell
@@ -156,6 +160,7 @@ class StableRNN(Recurrent, keras.layers.SimpleRNN):
             activation=cell.activation,
             mask=mask,
             form=self._form_for(training),
+            shards=self.shards,
         )
         return outputs, [state]
 
@@ -186,4 +191,5 @@ class StableRNN(Recurrent, keras.layers.SimpleRNN):
             "contraction": self.cell.contraction,
             "seed": self.cell.seed,
             "form": self.form,
+            "shards": self.shards,
         }

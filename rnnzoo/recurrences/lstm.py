@@ -91,12 +91,23 @@ def _run(form, shards, inputs, h, c, kernel, recurrent_kernel, bias, mask, keep_
         optional = {"mask": mask, "keep_h": keep_h, "keep_c": keep_c}
         given = {name: value for name, value in optional.items() if value is not None}
         if form == "autodiff":
-            return _lstm_loops.forward(*arguments, **given, save=False)[0]
+            return _plain(arguments, **given)
         if form == "forward":
             return _xla_forward(*arguments, mask)
         return _with_adjoint(form, arguments, given)
 
     return sharded(shard, [inputs, h, c, mask], shards)
+
+
+def _plain(arguments, mask=None, **keeps):
+    """One shard. A mask that masks nothing, as that of full-length requests, costs nothing."""
+
+    def run(**mask):
+        return _lstm_loops.forward(*arguments, **mask, **keeps, save=False)[0]
+
+    if mask is None:
+        return run()
+    return tf.cond(tf.reduce_all(mask), run, lambda: run(mask=mask))
 
 
 def _with_adjoint(form, arguments, given):

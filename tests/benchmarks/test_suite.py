@@ -1,5 +1,6 @@
 """The benchmark suite: protocol, arithmetic, skipping by name, and that peers compute the same."""
 
+import dataclasses
 import json
 import os
 import pathlib
@@ -109,6 +110,34 @@ def test_a_missing_or_broken_peer_is_named_and_fails_nothing_else(compared):
     assert next(iter(_report.lines_of_reasons(compared.rows))) == (
         "skipped: toys, against absent library: a_library_that_is_not_there is not installed"
     )
+
+
+def test_a_side_that_dies_in_its_turn_fails_its_comparison_and_not_the_next():
+    session = Session(quick=True)
+    dying = Side("dying", "toy_:dies_later", {"turns": EFFORT.warmups + 1})
+    try:
+        session.compare("first", TOY, [Peer(dying)], effort=EFFORT)
+        session.compare("second", TOY, [Peer(TOY)], effort=EFFORT)
+    finally:
+        session.end()
+    first, second = session.rows
+    assert "the worker process ended: exit status 4" in first.failed
+    assert second.failed is None
+    assert second.value["median"] == pytest.approx(1.0, abs=0.5)
+
+
+def test_apart_each_turn_has_a_process_of_its_own():
+    session = Session(quick=True)
+    effort = dataclasses.replace(EFFORT, apart=True, warmups=1, fewest_rounds=2)
+    once = Side("good for two runs", "toy_:dies_later", {"turns": 2})
+    thrice = dataclasses.replace(once, name="good for one", kwargs={"turns": 1})
+    try:
+        session.compare("apart", TOY, [Peer(once), Peer(thrice)], effort=effort)
+    finally:
+        session.end()
+    assert session.rows[0].settings["rounds"] == 2
+    assert session.rows[0].failed is None
+    assert "exit status 4" in session.rows[1].failed
 
 
 def test_sides_take_turns():
