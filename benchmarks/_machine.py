@@ -77,11 +77,7 @@ def available_bytes():
 def without_paths(text):
     """`text` with this machine's folders cut out, so that a result names none."""
     root = pathlib.Path(__file__).resolve().parent.parent
-    for folder in (
-        root,
-        pathlib.Path(sys.prefix),
-        pathlib.Path(sys.base_prefix),
-        pathlib.Path.home(),
-    ):
+    folders = {str(root), sys.prefix, sys.base_prefix, str(pathlib.Path.home())}
+    for folder in sorted(folders, key=len, reverse=True):  # one may lie in another
         text = text.replace(f"{folder}{os.sep}", "")
     return " ".join("…" if word.strip("'\"(").startswith("/") else word for word in text.split())

@@ -110,7 +110,7 @@ def close(a, b, tolerance=2e-6):
     np.testing.assert_allclose(a, b, atol=tolerance, rtol=tolerance)
 
 
-@pytest.mark.parametrize("sequences", [True, False])
+@pytest.mark.parametrize("sequences", [True, pytest.param(False, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("kind", LAYERS)
 def test_chunks_and_steps_equal_one_pass(kind, sequences):
     shape = (T, F) if kind == "lstm_unrolled" else (None, F)
@@ -128,7 +128,12 @@ def test_chunks_and_steps_equal_one_pass(kind, sequences):
 
 
 @pytest.mark.parametrize(
-    ("where", "sequences"), [("caller", True), ("both", False), ("masking", True)]
+    ("where", "sequences"),
+    [
+        pytest.param("caller", True, marks=pytest.mark.slow),
+        ("both", False),
+        pytest.param("masking", True, marks=pytest.mark.slow),
+    ],
 )
 @pytest.mark.parametrize("kind", [k for k in LAYERS if k != "lstm_unrolled"])
 def test_masks_are_honoured_across_chunks(kind, where, sequences):

@@ -14,8 +14,8 @@ import math
 from typing import NamedTuple
 
 import tensorflow as tf
-from tensorflow.python.ops import control_flow_util
 
+from rnnzoo.recurrences import _forms
 from rnnzoo.recurrences._loops import static_or_dynamic, time_loop
 
 BLOCK_WIDTH = 32768  # complex numbers in a row of all blocks: about one core's second-level cache
@@ -185,7 +185,7 @@ def reverse_scan(eigenvalues, inputs, after, states, initial, cut):
 
 
 def can_interleave():
-    return not control_flow_util.GraphOrParentsInXlaContext(tf.compat.v1.get_default_graph())
+    return not _forms.under_xla()
 
 
 def _order(w):

@@ -11,6 +11,7 @@
 import functools
 
 import tensorflow as tf
+from tensorflow.python.ops import control_flow_util
 
 from rnnzoo import _checks
 
@@ -79,6 +80,11 @@ def in_keras_loop():
             return True
         graph = getattr(graph, "outer_graph", None)
     return False
+
+
+def under_xla():
+    """Whether the graph being made is compiled by XLA as a whole; TensorFlow tells nobody else."""
+    return control_flow_util.GraphOrParentsInXlaContext(tf.compat.v1.get_default_graph())
 
 
 @functools.cache

@@ -100,13 +100,18 @@ def _run(form, shards, inputs, h, c, kernel, recurrent_kernel, bias, mask, keep_
 
 
 def _plain(arguments, mask=None, **keeps):
-    """One shard. A mask that masks nothing, as that of full-length requests, costs nothing."""
+    """One shard. A mask that masks nothing, as that of full-length requests, costs nothing.
+
+    But under XLA, which cannot differentiate such a choice between loops.
+    """
 
     def run(**mask):
         return _lstm_loops.forward(*arguments, **mask, **keeps, save=False)[0]
 
     if mask is None:
         return run()
+    if _forms.under_xla():
+        return run(mask=mask)
     return tf.cond(tf.reduce_all(mask), run, lambda: run(mask=mask))
 
 

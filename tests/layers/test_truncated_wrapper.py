@@ -51,7 +51,7 @@ def test_masked_steps_do_not_count(name, mode):
 
 
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("name", ["lstm", "cell", "lru"])
+@pytest.mark.parametrize("name", ["lstm", pytest.param("cell", marks=pytest.mark.slow), "lru"])
 @pytest.mark.parametrize("masked", [False, True])
 def test_last_output_alone_equals_the_last_of_the_sequence(name, mode, masked):
     wrapper, twin = pair(name, 2, mode, return_state=True)
@@ -146,8 +146,15 @@ def test_compiled_by_xla(name, mode):
 
 
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("masked", [False, True])
-@pytest.mark.parametrize("sequences", [False, True])
+@pytest.mark.parametrize(
+    ("masked", "sequences"),
+    [
+        (True, True),
+        (False, False),
+        pytest.param(True, False, marks=pytest.mark.slow),
+        pytest.param(False, True, marks=pytest.mark.slow),
+    ],
+)
 def test_unknown_batch_and_time_and_none_of_either(mode, masked, sequences):
     wrapper, _ = pair("stacked", 3, mode, return_sequences=sequences)
     free = tf.function(
@@ -171,7 +178,7 @@ def test_unknown_batch_and_time_and_none_of_either(mode, masked, sequences):
 
 
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("rates", [(0.5, 0.0), (0.3, 0.4)])
+@pytest.mark.parametrize("rates", [pytest.param((0.5, 0.0), marks=pytest.mark.slow), (0.3, 0.4)])
 @pytest.mark.parametrize("name", ["lstm", "gru", "simple_rnn"])
 def test_dropout_masks_are_those_of_the_full_pass(name, mode, rates):
     options = {"dropout": rates[0], "recurrent_dropout": rates[1], "seed": 5}

@@ -138,8 +138,19 @@ def test_mask_is_handed_on():
     assert getattr(last(keras.layers.Masking()(x)), "_keras_mask", None) is None
 
 
-@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16", "float64"])
-@pytest.mark.parametrize("name", ["lstm", "gru", "stacked", "stable_rnn", "lru"])
+@pytest.mark.parametrize(
+    "policy", ["mixed_float16", pytest.param("mixed_bfloat16", marks=pytest.mark.slow), "float64"]
+)
+@pytest.mark.parametrize(
+    "name",
+    [
+        "lstm",
+        pytest.param("gru", marks=pytest.mark.slow),
+        "stacked",
+        pytest.param("stable_rnn", marks=pytest.mark.slow),
+        "lru",
+    ],
+)
 def test_other_precisions(name, policy):
     """The dtype is the wrapped layer's; half precision costs its rounding and no more."""
     keras.config.set_dtype_policy(policy)

@@ -1,5 +1,7 @@
 """The LSTM recurrence against NumPy: values, every gradient, every form, every context."""
 
+import itertools
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -37,9 +39,17 @@ def run(arguments, upstream, context="graph", **options):
     return [r.numpy() for r in results], [g.numpy() for g in gradients]
 
 
-@pytest.mark.parametrize("context", CONTEXTS)
-@pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("options", ["plain", "mask", "detach", "mask+detach"])
+# Every option for every form in a graph; in the other contexts all of them at once, and singly
+# among the slow tests.
+EVERY_CASE = [
+    pytest.param(
+        *case, marks=[] if case[0] == "graph" or case[2] == "mask+detach" else pytest.mark.slow
+    )
+    for case in itertools.product(CONTEXTS, FORMS, ["plain", "mask", "detach", "mask+detach"])
+]
+
+
+@pytest.mark.parametrize(("context", "form", "options"), EVERY_CASE)
 def test_equals_numpy(context, form, options):
     arguments, upstream, rng = make()
     given = {}

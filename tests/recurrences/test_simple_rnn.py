@@ -56,7 +56,7 @@ def test_equals_numpy(context, form, masked):
 
 
 @pytest.mark.parametrize("activation", reference.ACTIVATIONS)
-@pytest.mark.parametrize("context", ["graph", "eager"])
+@pytest.mark.parametrize("context", ["graph", pytest.param("eager", marks=pytest.mark.slow)])
 def test_activations_equal_numpy(activation, context):
     arguments, upstream, rng = make()
     mask = rng.random((3, 6)) > 0.3

@@ -101,7 +101,8 @@ def test_fetch_then_read(source, tmp_path, monkeypatch):
     size = f"{(len(CONTENT) + len(PACKED)) / 1e3:.1f} kB"
     assert size in cli("data")
     (folder / "plain.txt").unlink()
-    assert "without plain.txt" in cli("data").replace(" │ │ ", "")
+    # The folder's length decides where the table breaks the line.
+    assert "withoutplain.txt" in re.sub("[│ ]", "", cli("data"))
     Server.asked.clear()
     cli("data fetch tiny")  # fetches what is missing, and nothing else
     assert Server.asked == [None]

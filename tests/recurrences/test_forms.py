@@ -1,0 +1,152 @@
+"""The one rule that chooses a form: training or inference, known or unknown shape, export."""
+
+import sys
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import rnnzoo
+from rnnzoo.export import export
+from rnnzoo.recurrences import _forms, _lstm_xla, lstm, simple_rnn
+
+needs_xla = pytest.mark.skipif(
+    not _forms.xla_compiles() or bool(tf.config.list_logical_devices("GPU")),
+    reason="the compiled forms are chosen where XLA compiles for a CPU without a GPU beside it",
+)
+
+
+def chosen(form, shape, **options):
+    """What `choose` says inside a graph."""
+    with tf.Graph().as_default():
+        return _forms.choose(form, placeholder(shape), **options)
+
+
+def placeholder(shape):
+    return tf.compat.v1.placeholder(tf.float32, shape)
+
+
+@needs_xla
+def test_training_compiles_for_known_lengths_whatever_the_batch():
+    assert chosen("auto", [None, 7, 2]) == "xla"
+    assert chosen("auto", [3, 7, 2]) == "xla"
+    assert chosen("auto", [3, None, 2]) == "adjoint"
+    assert chosen("auto", [3, 0, 2]) == "adjoint"
+    assert chosen("auto", [3, 7, 2], differentiable=False) == "autodiff"
+
+
+def test_eager_calls_do_not_compile_for_every_length():
+    assert _forms.choose("auto", tf.zeros([3, 7, 2])) == "adjoint"
+
+
+@needs_xla
+def test_replicas_do_not_compile():
+    strategy = tf.distribute.OneDeviceStrategy("CPU:0")
+    with tf.Graph().as_default(), strategy.scope():
+        inputs = placeholder([3, 7, 2])
+        assert _forms.choose("auto", inputs) == "adjoint"
+        assert _forms.choose("forward", inputs) == "autodiff"
+
+
+def test_without_a_compiler_the_plain_loops_run(monkeypatch):
+    monkeypatch.setattr(_forms, "xla_compiles", lambda: False)
+    assert chosen("auto", [3, 7, 2]) == "adjoint"
+    assert chosen("forward", [3, 7, 2]) == "autodiff"
+
+
+@pytest.mark.parametrize("form", ["xla", "adjoint", "autodiff"])
+def test_a_form_that_is_given_stands(form):
+    assert chosen(form, [3, 7, 2]) == form
+
+
+@pytest.mark.parametrize("recurrence", ["lstm", "simple_rnn"])
+@pytest.mark.parametrize("steps", [None, 0])
+def test_xla_needs_a_known_length(recurrence, steps):
+    spec = [tf.TensorSpec([2, steps, 3])]
+    h = tf.zeros([2, 4])
+
+    def call(x):
+        if recurrence == "lstm":
+            return lstm(x, h, h, tf.zeros([3, 16]), tf.zeros([4, 16]), form="xla")
+        return simple_rnn(x, h, tf.zeros([3, 4]), tf.zeros([4, 4]), form="xla")
+
+    with pytest.raises(ValueError, match=r"`form` must be .*Received: form='xla', inputs of"):
+        tf.function(call, input_signature=spec, autograph=False).get_concrete_function()
+
+
+@pytest.fixture
+def compilations(monkeypatch):
+    """The names of our functions that are handed to XLA, one for each call in a graph."""
+    found = []
+    original = _forms.compiled
+
+    def spy(function):
+        found.append(function.__name__)
+        return original(function)
+
+    monkeypatch.setattr(sys.modules["rnnzoo.recurrences.lstm"], "compiled", spy)
+    return found
+
+
+@pytest.fixture(scope="module")
+def data():
+    rng = np.random.default_rng(0)
+    return rng.normal(size=[8, 7, 2]).astype("float32"), np.zeros([8, 7, 1], "float32")
+
+
+def model(**options):
+    layer = rnnzoo.layers.HDetachLSTM(4, return_sequences=True, **options)
+    built = keras.Sequential([keras.Input((7, 2)), layer, keras.layers.Dense(1)])
+    built.compile("sgd", "mse")
+    return built
+
+
+@needs_xla
+def test_keras_compiles_where_it_trains_evaluates_and_predicts(compilations, data):
+    x, y = data
+    one = model()
+    one.fit(x, y, verbose=0)
+    assert set(compilations) == {"forward_saving", "adjoint"}
+    compilations.clear()
+    one.evaluate(x, y, verbose=0)
+    assert set(compilations) == {"forward"}
+    compilations.clear()
+    predicted = one.predict(x, verbose=0)
+    assert set(compilations) == {"forward"}
+    compilations.clear()
+    np.testing.assert_allclose(one(x), predicted, atol=1e-6)
+    np.testing.assert_allclose(tf.function(one)(x), predicted, atol=1e-6)
+    assert compilations == []  # any graph but Keras's own may be exported
+
+
+@needs_xla
+def test_an_export_holds_no_compiled_function(tmp_path, data):
+    one = model()
+    one.predict(data[0], verbose=0)
+    folder = export(one, tmp_path / "served")
+    held = tf.saved_model.load(folder).signatures["serving_default"].graph.as_graph_def()
+    assert len(held.library.function) > 0
+    assert not any(f.attr["_XlaMustCompile"].b for f in held.library.function)
+
+
+@pytest.mark.parametrize("form", ["adjoint", "autodiff"])
+def test_a_layers_form_overrides_the_rule(form, compilations, data):
+    x, y = data
+    one = model(form=form)
+    one.fit(x, y, verbose=0)
+    one.predict(x, verbose=0)
+    assert compilations == []
+
+
+@needs_xla
+def test_zero_rows_and_other_batch_sizes_in_keras_loops(data):
+    x, _ = data
+    one = model()
+    expected = one(x).numpy()
+    for rows in (1, 3, 8):
+        np.testing.assert_allclose(one.predict(x[:rows], verbose=0), expected[:rows], atol=1e-6)
+
+
+def test_compiled_functions_are_made_once():
+    assert _forms.compiled(_lstm_xla.forward) is _forms.compiled(_lstm_xla.forward)
