@@ -117,11 +117,11 @@ def _plain(arguments, mask=None, **keeps):
 
 def _with_adjoint(form, arguments, given):
     """One shard. `given` has the optional tensors that are there, by name."""
-    functions = {
-        "xla": (compiled(_lstm_xla.forward_saving), compiled(_lstm_xla.adjoint)),
-        "adjoint": (functools.partial(_lstm_loops.forward, save=True), _lstm_loops.adjoint),
-    }
-    run_forward, run_adjoint = functions[form]
+    if form == "xla":
+        run_forward, run_adjoint = compiled(_lstm_xla.forward_saving), compiled(_lstm_xla.adjoint)
+    else:
+        run_forward = functools.partial(_lstm_loops.forward, save=True)
+        run_adjoint = _lstm_loops.adjoint
 
     def forward(x, h, c, kernel, recurrent_kernel, bias, *rest):
         mask = dict(zip(given, rest)).get("mask")
