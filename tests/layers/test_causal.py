@@ -12,6 +12,9 @@ import rnnzoo
 from rnnzoo import tasks
 from rnnzoo.layers import TCN, GatedConv, WaveNet
 
+pytestmark = pytest.mark.slow
+
+
 B, T, F, H = 3, 11, 3, 4
 NAMES = ("tcn", "gated_conv", "bottleneck", "wave_net")
 

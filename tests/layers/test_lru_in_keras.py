@@ -11,6 +11,8 @@ from rnnzoo.layers import LRU
 from rnnzoo.layers.lru import LRUCell
 from tests.references.lru_layers import EVERYTHING, built, normal
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
 def test_mixed_precision_keeps_weights_and_state_in_float32(policy):

@@ -24,6 +24,8 @@ from references.truncation import (
 
 from rnnzoo.layers import TruncatedWrapper
 
+pytestmark = pytest.mark.slow
+
 
 def test_nan_at_masked_steps_stays_there():
     wrapper, _ = pair("lstm", 2, "window", return_sequences=True)

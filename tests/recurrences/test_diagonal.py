@@ -8,6 +8,9 @@ from rnnzoo.recurrences import SecondDerivativeError
 from rnnzoo.recurrences.diagonal import diagonal, lru
 from tests.references import lru as reference
 
+pytestmark = pytest.mark.slow
+
+
 LENGTHS = {"eager": [1, 2, 3, 8, 50, 400], "graph": [1, 50], "xla": [23]}
 LENGTHS_OF_XLA = [1, 33, 700]  # every one is compiled: a tail, a block and a tail, a chunk and more
 

@@ -9,6 +9,9 @@ import rnnzoo
 from rnnzoo.tasks.language_model import LanguageModel, next_token_model
 from rnnzoo.tasks.perplexity import Perplexity, TokenCrossEntropy
 
+pytestmark = pytest.mark.slow
+
+
 V, H = 40, 6
 RNG = np.random.default_rng(0)
 X, Y = RNG.integers(0, V, (2, 3, 10)).astype("int32")

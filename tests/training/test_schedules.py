@@ -13,6 +13,9 @@ from rnnzoo.training import schedules
 from rnnzoo.training.resumable import fit_resumable
 from rnnzoo.training.schedules import Cosine, Plateau
 
+pytestmark = pytest.mark.slow
+
+
 SIZES = {"delay": 3, "train_size": 40, "validation_size": 20, "test_size": 20, "batch_size": 10}
 
 
