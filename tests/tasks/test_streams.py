@@ -235,7 +235,7 @@ def test_missing_data_are_told(tmp_path, monkeypatch):
         get(data_dir=tmp_path).vocabulary  # noqa: B018
 
 
-# Tokens of each split, words alone, and the size of the vocabulary: those of the data as distributed.
+# Tokens of each split, words alone, and the size of the vocabulary, of the data as distributed.
 PUBLISHED = {
     "ptb_word": ((929_589, 73_760, 82_430), (887_521, 70_390, 78_669), 10_000),
     "ptb_char": ((5_059_550, 396_412, 446_184), (5_017_482, 393_042, 442_423), 50),
