@@ -11,6 +11,7 @@
 import functools
 
 import tensorflow as tf
+from tensorflow.python.eager import record
 from tensorflow.python.ops import control_flow_util
 
 from rnnzoo import _checks
@@ -28,14 +29,19 @@ def for_layer(form, training):
 
     In training what the user gave. At inference a graph may be one that is exported, and neither a
     custom gradient that captures a loop's intermediates nor a compiled function can be served: so
-    `"auto"` is the plain loop, and compiled only inside Keras's own evaluate and predict.
+    `"auto"` is the plain loop, and compiled only inside Keras's own evaluate and predict. Inside
+    Keras's fit a layer may be called with `training=False` too, and differentiated all the same:
+    there a tape is recording, and the choice is that of training.
     """
     if training or form in ("adjoint", "autodiff"):
         return form
-    return "forward" if form == "xla" or in_keras_loop() else "autodiff"
+    in_keras = in_keras_loop()
+    if in_keras and record.could_possibly_record():
+        return form
+    return "forward" if form == "xla" or in_keras else "autodiff"
 
 
-def choose(form, inputs, differentiable=True, compiled_pays=True):
+def choose(form, inputs, compiled_pays=True):
     """The form that runs for `inputs [B, T, F]`: one of `"xla"`, `"adjoint"`, `"autodiff"`, ...
 
     XLA where it works and pays: in a graph (an eager call would compile for every new length) with
@@ -44,7 +50,6 @@ def choose(form, inputs, differentiable=True, compiled_pays=True):
     Args:
         form: one of `FORMS`, or `"forward"`.
         inputs: the tensor whose shape decides.
-        differentiable: whether there is a hand-written adjoint for this call.
         compiled_pays: whether there is a compiled form, which there is only where it pays.
 
     Raises:
@@ -60,8 +65,6 @@ def choose(form, inputs, differentiable=True, compiled_pays=True):
         )
     if form != "auto":
         return form
-    if not differentiable:
-        return "autodiff"
     pays = compiled_pays and not tf.executing_eagerly()
     return "xla" if pays and _compilable(inputs) else "adjoint"
 

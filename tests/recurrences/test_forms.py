@@ -33,7 +33,6 @@ def test_training_compiles_for_known_lengths_whatever_the_batch():
     assert chosen("auto", [3, 7, 2]) == "xla"
     assert chosen("auto", [3, None, 2]) == "adjoint"
     assert chosen("auto", [3, 0, 2]) == "adjoint"
-    assert chosen("auto", [3, 7, 2], differentiable=False) == "autodiff"
 
 
 def test_eager_calls_do_not_compile_for_every_length():
@@ -118,6 +117,20 @@ def test_keras_compiles_where_it_trains_evaluates_and_predicts(compilations, dat
     np.testing.assert_allclose(one(x), predicted, atol=1e-6)
     np.testing.assert_allclose(tf.function(one)(x), predicted, atol=1e-6)
     assert compilations == []  # any graph but Keras's own may be exported
+
+
+@needs_xla
+def test_a_layer_that_fit_calls_for_inference_keeps_its_adjoint(compilations, data):
+    x, y = data
+    layer = rnnzoo.layers.HDetachLSTM(4, return_sequences=True)
+    inputs = keras.Input((7, 2))
+    one = keras.Model(inputs, keras.layers.Dense(1)(layer(inputs, training=False)))
+    one.compile("sgd", "mse")
+    one.fit(x, y, verbose=0)
+    assert set(compilations) == {"forward_saving", "adjoint"}
+    compilations.clear()
+    one.evaluate(x, y, verbose=0)
+    assert set(compilations) == {"forward"}
 
 
 @needs_xla
