@@ -27,7 +27,7 @@ _TABLE = {
         "recurrent and feed-forward layers at equal parameter counts on six tasks",
         {
             "smoke": "under a minute",
-            "desk": "under 40 minutes a task (--task NAME) on two cores",
+            "desk": "sized for 40 minutes a task (--task NAME) on two cores; not yet run",
             "paper": "days; for a GPU",
         },
     ),

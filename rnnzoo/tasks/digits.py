@@ -1,20 +1,16 @@
 """Small digits, pixel by pixel: a real task that needs no download."""
 
-import math
-
-import keras
 import numpy as np
 import tensorflow as tf
 
 from rnnzoo import _checks
-from rnnzoo.tasks._task import Task
+from rnnzoo.tasks._digit_task import DigitTask
 
 SIDE = 8
 WHITE = 16
-CLASSES = 10
 
 
-class Digits(Task):
+class Digits(DigitTask):
     """Sequential digits: 8 x 8 images of handwritten digits, read pixel by pixel.
 
         x_t = pixel_t / 16,   y = digit,   t = 1 ... 64 from left to right and top to bottom
@@ -45,29 +41,13 @@ class Digits(Task):
     """
 
     name = "digits"
-    monitor = "val_accuracy"
-    monitor_mode = "max"
     default_units = 64
-    outputs = "logits"
     train_size, validation_size, test_size = 1_297, 250, 250
 
     def __init__(self, *, rows=False, batch_size=50, seed=0):
         super().__init__(batch_size, seed)
         self.rows = _checks.boolean("rows", rows)
         self.input_shape = (SIDE, SIDE) if self.rows else (SIDE * SIDE, 1)
-        self.output_shape = (CLASSES,)
-
-    @property
-    def loss(self):
-        return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-
-    @property
-    def metrics(self):
-        return [keras.metrics.SparseCategoricalAccuracy(name="accuracy")]
-
-    @property
-    def baseline(self):
-        return {"accuracy": 1 / CLASSES, "loss": math.log(CLASSES)}
 
     def _load(self, split):
         pixels, labels = _originals()

@@ -1,21 +1,18 @@
 """Sequential MNIST: a digit read pixel by pixel."""
 
-import math
 import os
 
-import keras
 import numpy as np
 import tensorflow as tf
 
 from rnnzoo import _checks
 from rnnzoo.tasks import _mnist
-from rnnzoo.tasks._task import Task
+from rnnzoo.tasks._digit_task import DigitTask
 
-CLASSES = 10
 POOLS = tuple(size for size in range(1, _mnist.SIDE) if _mnist.SIDE % size == 0)
 
 
-class SequentialMNIST(Task):
+class SequentialMNIST(DigitTask):
     """Sequential MNIST: the digit is told after the last of its 784 pixels.
 
         x_t = pixel_t / 255,   y = digit,   t = 1 ... 784 from left to right and top to bottom
@@ -52,10 +49,7 @@ class SequentialMNIST(Task):
     """
 
     name = "smnist"
-    monitor = "val_accuracy"
-    monitor_mode = "max"
     default_units = 100
-    outputs = "logits"
     train_size, validation_size, test_size = 50_000, 10_000, 10_000
 
     def __init__(self, *, rows=False, downsample=1, data_dir=None, batch_size=100, seed=0):
@@ -66,19 +60,6 @@ class SequentialMNIST(Task):
         self.data_dir = _path("data_dir", data_dir)
         side = _mnist.SIDE // self.downsample
         self.input_shape = (side, side) if self.rows else (side * side, 1)
-        self.output_shape = (CLASSES,)
-
-    @property
-    def loss(self):
-        return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-
-    @property
-    def metrics(self):
-        return [keras.metrics.SparseCategoricalAccuracy(name="accuracy")]
-
-    @property
-    def baseline(self):
-        return {"accuracy": 1 / CLASSES, "loss": math.log(CLASSES)}
 
     def _load(self, split):
         images, labels = _mnist.load("test" if split == "test" else "train", self.data_dir)
