@@ -15,6 +15,8 @@ ROOT = pathlib.Path(rnnzoo.__file__).parent
 FLOORS = {
     "_checks": 0,
     "_files": 0,
+    "_figures": 0,
+    "initializers": 1,
     "recurrences": 1,
     "layers": 2,
     "checkpoints": 3,

@@ -21,7 +21,10 @@ import pathlib
 import time
 from collections.abc import Callable
 
+from rnnzoo._figures import new_figure
 from rnnzoo._files import replacing
+
+__all__ = ["Cell", "best", "grid", "new_figure", "run", "train"]
 
 RESULT, METRICS, FIGURE, TABLE = "result.json", "metrics.json", "figure.png", "table.md"
 CELLS = "cells"
@@ -99,16 +102,6 @@ def _first_clause(error):
     if isinstance(error, FloatingPointError):
         return str(error).split(";")[0]
     return "a weight was not finite after an optimizer step"
-
-
-def new_figure(width, height):
-    """An empty figure that needs no display."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
 
 
 def run(id, module, scale, out_dir=None, only=None, console=None):

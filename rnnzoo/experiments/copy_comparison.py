@@ -11,6 +11,7 @@ import tensorflow as tf
 
 import rnnzoo.export
 from rnnzoo import _checks, checkpoints, tasks, training_run
+from rnnzoo._figures import new_figure
 from rnnzoo.training import run_record
 
 LAYERS = ("hdetach_lstm", "lstm")
@@ -174,11 +175,7 @@ def _serve(out_dir, task, console):
 
 
 def _draw(records, task, path):
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(9, 3.5), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(9, 3.5)
     for axes, metric in zip(figure.subplots(1, 2), ("recall_accuracy", "loss")):
         for name, record in records.items():
             values = record["curve"][f"val_{metric}"]

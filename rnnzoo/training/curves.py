@@ -2,6 +2,7 @@
 
 import pathlib
 
+from rnnzoo._figures import new_figure
 from rnnzoo._files import replacing
 
 
@@ -15,13 +16,9 @@ def plot_curves(record, path):
     Returns:
         The path.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     metric = record["monitor"].removeprefix("val_")
     names = list(dict.fromkeys(["loss", metric]))
-    figure = Figure(figsize=(4.5 * len(names), 3.4), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(4.5 * len(names), 3.4)
     epochs = range(1, record["epochs"] + 1)
     for axes, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names):
         axes.plot(epochs, record["curve"][name], ".-", label="training")

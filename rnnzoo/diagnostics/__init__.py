@@ -1,0 +1,23 @@
+"""What a recurrent model does with distance: gradients, contraction and truncation, measured."""
+
+import importlib
+
+_NAMES = {
+    "data_contraction": "data_contraction",
+    "gradient_gap": "gradient_gap",
+    "gradient_over_distance": "gradient_over_distance",
+    "weight_gap": "weight_gap",
+}
+
+__all__ = ["data_contraction", "gradient_gap", "gradient_over_distance", "weight_gap"]
+
+
+def __getattr__(name):
+    if name in _NAMES:
+        module = importlib.import_module(f"rnnzoo.diagnostics._{_NAMES[name]}")
+        return getattr(module, name)
+    raise AttributeError(f"module 'rnnzoo.diagnostics' has no attribute {name!r}")
+
+
+def __dir__():
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,113 @@
+"""What the diagnostics share: batches of data, the loss of each step, and a model cut in two."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from rnnzoo._streaming.rewire import functional_of
+
+
+def batches(data, batch_size, targets=True):
+    """The batches of `data` as `(x, y, weights or None)`.
+
+    Args:
+        data: A tuple of arrays `(x, y)` or `(x, y, weights)`, or an iterable of such batches, for
+            example a `tf.data.Dataset`. With `targets=False` also x alone.
+        batch_size: How many rows of the arrays make a batch.
+    """
+    if isinstance(data, (np.ndarray, tf.Tensor)):
+        data = (data,)
+    if isinstance(data, tuple):
+        rows = len(keras.tree.flatten(data[0])[0])
+        cuts = [slice(i, i + batch_size) for i in range(0, rows, batch_size)]
+        given = (keras.tree.map_structure(lambda a, c=c: a[c], data) for c in cuts)
+    elif hasattr(data, "__iter__") and not isinstance(data, (str, dict)):
+        given = data
+    else:
+        raise TypeError(
+            "`data` must be a tuple of arrays (x, y) or an iterable of such batches. "
+            f"Received: data of type {type(data).__name__}"
+        )
+    found = False
+    for batch in given:
+        found = True
+        batch = batch if isinstance(batch, (tuple, list)) else (batch,)
+        if not (2 if targets else 1) <= len(batch) <= 3:
+            raise ValueError(
+                "`data` must hold (x, y) or (x, y, weights). "
+                f"Received: {len(batch)} parts in a batch"
+            )
+        x, y, weights = (*batch, None, None)[:3]
+        yield x, y, None if weights is None else np.asarray(weights, np.float64)
+    if not found:
+        raise ValueError("`data` must hold at least one batch. Received: data without any")
+
+
+def step_loss(model, loss):
+    """A function `(y, outputs) -> the loss of each step`, `[B, T]`; `[B]` where time is gone.
+
+    Args:
+        model: The model, whose compiled loss is taken where `loss` is None.
+        loss: None, a Keras loss, its name, or a function of the same kind.
+    """
+    loss = getattr(model, "loss", None) if loss is None else loss
+    if loss is None:
+        raise ValueError("`loss` must be given for a model that is not compiled. Received: None")
+    loss = keras.losses.get(loss)
+    if not callable(loss):
+        raise TypeError(f"`loss` must be one Keras loss. Received: loss={loss!r}")
+    return loss.call if isinstance(loss, keras.losses.Loss) else loss
+
+
+def check_steps(losses, expected):
+    """Refuse a loss that does not give one value for each step."""
+    if losses.shape.rank != len(expected) or not losses.shape.is_compatible_with(expected):
+        raise ValueError(
+            f"`loss` must give one value for each step, of shape {tuple(expected)}. "
+            f"Received: a loss of shape {tuple(losses.shape)}"
+        )
+    return losses
+
+
+def node_of(model, name):
+    """The first call of the layer `name` in the graph of a Functional or Sequential model."""
+    functional = functional_of(model)
+    for node in _nodes(functional):
+        if node.operation.name == name:
+            return node
+    raise ValueError(
+        f"`layer` must be one of the layers {[layer.name for layer in functional.layers]}. "
+        f"Received: layer={name!r}"
+    )
+
+
+def recurrent_nodes(model):
+    """The calls of recurrent layers in the graph, in its order."""
+    return [n for n in _nodes(functional_of(model)) if isinstance(n.operation, keras.layers.RNN)]
+
+
+def _nodes(functional):
+    depths = sorted(functional._nodes_by_depth, reverse=True)
+    return [node for depth in depths for node in functional._nodes_by_depth[depth]]
+
+
+def cut(model, tensor):
+    """(model from the inputs to `tensor`, model from it and the inputs still needed to the end).
+
+    Also which of the inputs those are, as positions.
+    """
+    functional = functional_of(model)
+    needed, met = set(), set()
+    waiting = [t for t in functional.outputs if t is not tensor]
+    while waiting:
+        current = waiting.pop()
+        if id(current) in met or current is tensor:
+            continue
+        met.add(id(current))
+        needed.update(i for i, t in enumerate(functional.inputs) if t is current)
+        history = current._keras_history
+        waiting += history.operation._inbound_nodes[history.node_index].input_tensors
+    others = sorted(needed)
+    head = keras.Model(functional._inputs_struct, tensor)
+    inputs = [tensor, *(functional.inputs[i] for i in others)]
+    return head, keras.Model(inputs, functional.outputs), others

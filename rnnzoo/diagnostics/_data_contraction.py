@@ -1,0 +1,199 @@
+"""How contractive a model's recurrent steps are on the states that data reaches."""
+
+from typing import NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from rnnzoo import _checks
+from rnnzoo._figures import new_figure
+from rnnzoo._streaming.rewire import functional_of
+from rnnzoo.diagnostics import _data
+
+_ROWS = 8192  # of the cell's batch at once
+
+
+class DataContraction(NamedTuple):
+    """The largest gains found: between pairs of reached states, and locally; and all of them."""
+
+    pairs: float
+    jacobian: float
+    pair_ratios: np.ndarray
+    jacobian_norms: np.ndarray
+
+    def plot(self, axes=None):
+        """Histograms of both, on `axes` or in a new figure; returns the figure."""
+        if axes is None:
+            axes = new_figure(4.5, 3.4).subplots()
+        shared = {"bins": 40, "density": True, "alpha": 0.6}
+        axes.hist(self.pair_ratios, label="pairs of states", **shared)
+        axes.hist(self.jacobian_norms, label="Jacobian norms", **shared)
+        axes.axvline(1.0, color="gray", linestyle="--")
+        axes.set(xlabel="gain of a step", ylabel="density")
+        axes.legend()
+        return axes.figure
+
+
+def data_contraction(model, data, points=256, norm=2, seed=0, batch_size=32):
+    r"""The gains of each recurrent layer's step at states and inputs that the data reaches.
+
+    $$\hat\lambda = \max_{p, q} \frac{\|\phi(s_q, x_p) - \phi(s_p, x_p)\|}{\|s_q - s_p\|},
+      \qquad \hat\lambda_J = \max_p \left\| \partial \phi(s_p, x_p) / \partial s \right\|$$
+
+    over a random sample of the steps $(s_{t-1}, x_t)$ that the model makes on the data. A model
+    with $\hat\lambda$ below 1 whose `contraction()` is not is what the paper calls effectively
+    stable: it contracts where the data leads it. **This is an estimate from below and no
+    certificate**: states that were not sampled, or that other data reaches, may have larger gains.
+
+    Args:
+        model: A Functional or Sequential model with recurrent layers (`keras.layers.RNN` and its
+            subclasses, not nested in other layers or models). The state of a step is all of the
+            layer's states side by side: (h, c) of an LSTM.
+        data: x alone, `(x, y)` of arrays, or an iterable of batches; y is not used.
+        points: How many steps are sampled, an integer of at least 2; fewer where the data has
+            fewer. The pairs are all pairs of these.
+        norm: 2 (default) or `"inf"`, in which `StableLSTM` contracts.
+        seed: Of the sample, an integer of at least 0.
+        batch_size: Rows of the arrays that are run together.
+
+    Masked steps do not happen and are not sampled. Pairs of states closer together than the square
+    root of the dtype's rounding, relative to the largest state, are left out: rounding would
+    decide them. Cost: `points`^2 steps of the cell, and `points` Jacobians.
+
+    Returns:
+        A dict with a `DataContraction` for each recurrent layer's name: floats `pairs` and
+        `jacobian`, the two maxima; arrays `pair_ratios` and `jacobian_norms`; `plot()`. `pairs` is
+        NaN where the sample has no two states apart.
+
+    Raises:
+        ValueError, TypeError: For arguments out of range, a model without recurrent layers or with
+            one that is given an initial state, and data without batches.
+
+    Source: Miller & Hardt, *Stable Recurrent Models* (ICLR 2019), data-dependent stability.
+
+    Example:
+
+    >>> import keras, numpy as np
+    >>> layer = keras.layers.SimpleRNN(2, "linear", name="rnn")
+    >>> model = keras.Sequential([keras.Input((None, 1)), layer])
+    >>> model.set_weights([np.ones([1, 2]), np.diag([0.5, 0.25]), np.zeros(2)])
+    >>> x = np.random.default_rng(0).normal(size=[3, 5, 1])
+    >>> found = data_contraction(model, x)["rnn"]
+    >>> bool(found.pairs <= 0.5001), round(found.jacobian, 4)
+    (True, 0.5)
+    """
+    points = _checks.integer("points", points, minimum=2)
+    order = {2: 2, "inf": np.inf}[_checks.choice("norm", norm, (2, "inf"))]
+    _checks.integer("seed", seed, minimum=0)
+    batch_size = _checks.integer("batch_size", batch_size)
+    nodes = _data.recurrent_nodes(model)
+    if not nodes:
+        raise ValueError(
+            f"`model` must have a recurrent layer. Received: {model.name!r}, which has none"
+        )
+    walks = [_Walk(functional_of(model), node, points, seed) for node in nodes]
+    for x, _, _ in _data.batches(data, batch_size, targets=False):
+        for walk in walks:
+            walk.sample(x)
+    return {walk.layer.name: _measure(walk, order) for walk in walks}
+
+
+class _Walk:
+    """One recurrent layer, and the sample of its steps."""
+
+    def __init__(self, functional, node, points, seed):
+        self.layer, self.points = node.operation, points
+        given = (*node.arguments.args[1:2], node.arguments.kwargs.get("initial_state"))
+        if any(state is not None for state in given):
+            raise ValueError(
+                "`model` must give its recurrent layers no initial state. "
+                f"Received: {self.layer.name!r}, which is given one"
+            )
+        self.before = keras.Model(functional._inputs_struct, node.input_tensors[0])
+        self.random = np.random.default_rng(seed)
+        self.keys, self.states, self.inputs = np.zeros(0), None, None
+        self.run = tf.function(self._run, autograph=False, reduce_retracing=True)
+        self.phi = tf.function(self._phi, autograph=False, reduce_retracing=True)
+
+    def sample(self, x):
+        """Take the steps of a batch into the sample: those with the smallest random keys stay."""
+        inputs = self.before(x, training=False)
+        mask = getattr(inputs, "_keras_mask", None)
+        present = np.ones(inputs.shape[:2], bool) if mask is None else np.asarray(mask)
+        if self.layer.go_backwards:
+            inputs, present = tf.reverse(inputs, [1]), present[:, ::-1]
+        states = self.run(inputs, tf.constant(present)).numpy()
+        keys = np.concatenate([self.keys, self.random.random(int(present.sum()))])
+        states, inputs = states[present.T], inputs.numpy().transpose(1, 0, 2)[present.T]
+        if self.states is not None:
+            states = np.concatenate([self.states, states])
+            inputs = np.concatenate([self.inputs, inputs])
+        kept = np.argsort(keys)[: self.points]
+        self.keys, self.states, self.inputs = keys[kept], states[kept], inputs[kept]
+
+    def _run(self, inputs, present):
+        """The state before each step, [T, B, S]."""
+        start = self._flat(self.layer.get_initial_state(batch_size=tf.shape(inputs)[0]))
+
+        def step(state, at):
+            x, real = at
+            return tf.where(real[:, None], self._phi(state, x), state)
+
+        after = tf.scan(step, (tf.transpose(inputs, [1, 0, 2]), tf.transpose(present)), start)
+        return tf.concat([start[None], after], 0)[:-1]
+
+    def _phi(self, state, x):
+        """One step on states side by side, [B, S] -> [B, S]."""
+        layer, dtype = self.layer, self.layer.compute_dtype
+        sizes = keras.tree.flatten(layer.state_size)
+        parts = tf.split(tf.cast(state, dtype), sizes, axis=-1)
+        parts = keras.tree.pack_sequence_as(layer.state_size, parts)
+        options = {"training": False} if layer.cell._call_has_training_arg else {}
+        return self._flat(layer.cell(tf.cast(x, dtype), parts, **options)[1])
+
+    def _flat(self, states):
+        return tf.concat([tf.cast(s, self._dtype()) for s in keras.tree.flatten(states)], axis=-1)
+
+    def _dtype(self):
+        return tf.float64 if self.layer.compute_dtype == "float64" else tf.float32
+
+    def jacobians(self, states, x):
+        with tf.GradientTape() as tape:
+            states = tf.constant(states)
+            tape.watch(states)
+            after = self._phi(states, tf.constant(x))
+        return tape.batch_jacobian(after, states).numpy().astype(np.float64)
+
+
+def _measure(walk, order):
+    states, inputs = walk.states, walk.inputs
+    count, size = states.shape
+    ratios = _pair_ratios(walk, order)
+    rows = max(1, 2**24 // size**2)
+    norms = [
+        np.linalg.norm(walk.jacobians(states[i : i + rows], inputs[i : i + rows]), order, (1, 2))
+        for i in range(0, count, rows)
+    ]
+    norms = np.concatenate(norms)
+    largest = float(ratios.max()) if ratios.size else float("nan")
+    return DataContraction(largest, float(norms.max()), ratios, norms)
+
+
+def _pair_ratios(walk, order):
+    """The gains of all ordered pairs of sampled states that are far enough apart."""
+    states, inputs = walk.states, walk.inputs
+    count = len(states)
+    wide = states.astype(np.float64)
+    apart = np.sqrt(np.finfo(states.dtype).eps) * np.linalg.norm(wide, order, 1).max()
+    at_once, found = max(1, _ROWS // count), []
+    for begin in range(0, count, at_once):
+        some = np.arange(begin, min(begin + at_once, count))
+        x = np.repeat(inputs[some], count, 0)
+        after = walk.phi(tf.constant(np.tile(states, (len(some), 1))), tf.constant(x)).numpy()
+        after = after.reshape(len(some), count, -1).astype(np.float64)
+        moved = after - after[np.arange(len(some)), some][:, None]
+        between = np.linalg.norm(wide - wide[some][:, None], order, 2)
+        far = between > apart
+        found.append(np.linalg.norm(moved, order, 2)[far] / between[far])
+    return np.concatenate(found)
