@@ -10,7 +10,17 @@ import sys
 
 __version__ = "0.1.0"
 
-_SUBMODULES = ("export", "layers", "presets", "recurrences", "streaming", "tasks", "training")
+_SUBMODULES = (
+    "diagnostics",
+    "export",
+    "initializers",
+    "layers",
+    "presets",
+    "recurrences",
+    "streaming",
+    "tasks",
+    "training",
+)
 _NAMES = {
     "ExplicitState": "streaming",
     "explicit_state": "streaming",
@@ -23,8 +33,10 @@ __all__ = [
     "ExplicitState",
     "TruncatedBPTT",
     "__version__",
+    "diagnostics",
     "explicit_state",
     "export",
+    "initializers",
     "layers",
     "list_presets",
     "load",

@@ -9,9 +9,12 @@ if keras.backend.backend() != "tensorflow":
     )
 
 from rnnzoo.layers.adaptive_softmax import AdaptiveSoftmax
+from rnnzoo.layers.complex_rnn import ComplexRNN
 from rnnzoo.layers.gated_conv import GatedConv
 from rnnzoo.layers.hdetach_lstm import HDetachLSTM
+from rnnzoo.layers.linear_rnn import LinearRNN
 from rnnzoo.layers.lru import LRU
+from rnnzoo.layers.lru_block import LRUBlock
 from rnnzoo.layers.stable_lstm import StableLSTM
 from rnnzoo.layers.stable_rnn import StableRNN
 from rnnzoo.layers.tcn import TCN
@@ -23,8 +26,11 @@ __all__ = [
     "LRU",
     "TCN",
     "AdaptiveSoftmax",
+    "ComplexRNN",
     "GatedConv",
     "HDetachLSTM",
+    "LRUBlock",
+    "LinearRNN",
     "StableLSTM",
     "StableRNN",
     "TransformerEncoder",

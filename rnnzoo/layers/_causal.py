@@ -10,6 +10,7 @@ import keras
 import tensorflow as tf
 
 from rnnzoo import _checks
+from rnnzoo.initializers import own_seed, reseeded
 from rnnzoo.layers._causal_conv import CausalConv
 from rnnzoo.layers._recurrent import Recurrent
 
@@ -42,7 +43,7 @@ class CausalCell(keras.layers.Layer):
             kernel_size,
             dilation,
             channels,
-            kernel_initializer=_reseeded(self.kernel_initializer, self._next_seed()),
+            kernel_initializer=reseeded(self.kernel_initializer, self._next_seed()),
             dtype=self.dtype_policy,
             **options,
         )
@@ -57,7 +58,7 @@ class CausalCell(keras.layers.Layer):
         """A seed of its own for each draw, or None where the layer has none."""
         base = self.seed
         if base is None:
-            base = _own_seed(self.kernel_initializer)
+            base = own_seed(self.kernel_initializer)
         self._draws += 1
         return None if base is None else base + self._draws - 1
 
@@ -232,17 +233,3 @@ def dilations(levels):
 def at_least_two(name, value):
     """A kernel of one tap has no past, and its layer would be no sequence model."""
     return _checks.integer(name, value, minimum=2)
-
-
-def _own_seed(initializer):
-    config = initializer.get_config() if hasattr(initializer, "get_config") else {}
-    seed = config.get("seed")
-    return seed if isinstance(seed, int) else None
-
-
-def _reseeded(initializer, seed):
-    """The same distribution with a seed of its own: one instance draws the same values again."""
-    config = initializer.get_config() if hasattr(initializer, "get_config") else {}
-    if "seed" not in config or not isinstance(config["seed"], int | None):
-        return initializer
-    return type(initializer).from_config({**config, "seed": seed})

@@ -9,6 +9,8 @@ import ml_dtypes
 import numpy as np
 import tensorflow as tf
 
+from rnnzoo import initializers
+
 SMALLEST_MODULUS = 1e-30  # its logarithms are finite in float32, and so are their gradients
 SMALLEST_TANH_MODULUS = 1e-6
 SMALLEST_PHASE = 1e-12
@@ -153,14 +155,7 @@ class Disc(keras.constraints.Constraint):
 
 
 def draw_ring(n, r_min, r_max, max_phase, seed, dtype):
-    """`n` eigenvalues uniform on a ring sector: float64 moduli and phases.
-
-    |lambda| = sqrt(u (r_max^2 - r_min^2) + r_min^2) and phase = max_phase u', u and u' uniform in
-    [0, 1); both are moved off the values that no weight can stand for in `dtype`.
-    """
-    with tf.init_scope():  # a layer may be built while its first call is traced
-        u = keras.initializers.RandomUniform(0.0, 1.0, seed=seed)((2, n), dtype="float32")
-    u = np.asarray(keras.ops.convert_to_numpy(u), np.float64)
-    modulus = np.sqrt(u[0] * (r_max**2 - r_min**2) + r_min**2)
+    """`rnnzoo.initializers.draw_ring`, off the values that no weight can stand for in `dtype`."""
+    modulus, phase = initializers.draw_ring(n, r_min, r_max, max_phase, seed)
     modulus = np.clip(modulus, SMALLEST_MODULUS, largest_modulus(dtype))
-    return modulus, np.maximum(max_phase * u[1], SMALLEST_PHASE)
+    return modulus, np.maximum(phase, SMALLEST_PHASE)

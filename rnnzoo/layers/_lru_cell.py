@@ -8,11 +8,12 @@ import tensorflow as tf
 
 from rnnzoo import _checks
 from rnnzoo.layers import _eigenvalues
-from rnnzoo.layers._recurrent import HALF_PRECISION, full_precision
+from rnnzoo.layers._linear import LinearCell
+from rnnzoo.layers._recurrent import full_precision
 
 
 @keras.saving.register_keras_serializable(package="rnnzoo")
-class LRUCell(keras.layers.Layer):
+class LRUCell(LinearCell):
     r"""One step of a linear recurrent unit, as the layer `LRU` takes many.
 
     $$h_t = \lambda \odot h_{t-1} + \gamma \odot B x_t,\qquad y_t = \Re[C h_t] + D x_t$$
@@ -50,8 +51,6 @@ class LRUCell(keras.layers.Layer):
         seed=None,
         **kwargs,
     ):
-        units = _checks.integer("units", units)
-        given_state_size = _checks.optional_integer("state_size", state_size)
         _checks.choice("parametrization", parametrization, tuple(_eigenvalues.PARAMETRIZATIONS))
         _checks.choice("normalization", normalization, ("learned", "fixed", None))
         r_max = _checks.real("r_max", r_max, 0.0, 1.0, low_open=True)
@@ -62,29 +61,15 @@ class LRUCell(keras.layers.Layer):
                 f"0. Received: r_min={r_min!r}"
             )
         max_phase = _checks.real("max_phase", max_phase, 0.0, 2.0 * math.pi, low_open=True)
-        seed = _checks.optional_integer("seed", seed, minimum=0)
-        # Without autocast, because the states that come in are to stay in full precision.
-        super().__init__(autocast=False, **kwargs)
-        self.units = units
-        self.given_state_size = given_state_size
+        super().__init__(units, state_size, seed, **kwargs)
         self.parametrization = parametrization
         self.normalization = normalization
         self.r_min, self.r_max, self.max_phase = r_min, r_max, max_phase
-        self.seed = seed
-        self.n = units if given_state_size is None else given_state_size
         self.state_size = [self.n, self.n]
-        self.output_size = units
-        half = tf.as_dtype(self.variable_dtype) in HALF_PRECISION
-        self.state_dtype = "float32" if half else self.variable_dtype
         self._formula = _eigenvalues.PARAMETRIZATIONS[parametrization]
 
     def build(self, input_shape):
-        features = input_shape[-1]
-        if features is None:
-            raise ValueError(
-                "The last axis of the inputs of an LRU must be known. "
-                f"Received: input_shape={tuple(input_shape)}"
-            )
+        features = self._features(input_shape)
         n, units = self.n, self.units
         modulus, phase = _eigenvalues.draw_ring(
             n, self.r_min, self.r_max, self.max_phase, self._seed(0), self.variable_dtype
@@ -100,27 +85,7 @@ class LRUCell(keras.layers.Layer):
         self.B_im = self._normal("B_im", (n, features), 0.5 / features, 2)
         self.C_re = self._normal("C_re", (units, n), 1.0 / n, 3)
         self.C_im = self._normal("C_im", (units, n), 1.0 / n, 4)
-        if units == features:
-            self.D = self._normal("D", (features,), 1.0, 5)
-        else:
-            self.D = self._normal("D", (units, features), 1.0 / features, 5)
-
-    def _seed(self, offset):
-        return None if self.seed is None else self.seed + offset
-
-    def _normal(self, name, shape, variance, offset):
-        deviation = math.sqrt(variance)
-        initializer = keras.initializers.RandomNormal(0.0, deviation, seed=self._seed(offset))
-        return self._weight(name, shape, initializer)
-
-    def _weight(self, name, shape, initializer, constraint=None):
-        def admissible(shape, dtype=None):
-            value = initializer(shape, dtype=dtype)
-            return value if constraint is None else constraint(value)
-
-        return self.add_weight(
-            name=name, shape=shape, initializer=admissible, constraint=constraint, autocast=False
-        )
+        self.D = self._skip(features, 5)
 
     def eigenvalue_weights(self):
         """The weights that stand for lambda, in the order of the parametrization."""
@@ -175,22 +140,9 @@ class LRUCell(keras.layers.Layer):
         new = [tf.cast(v, s.dtype) for v, s in zip((new_re, new_im), states)]
         return tf.cast(outputs, self.compute_dtype), new
 
-    def get_initial_state(self, batch_size=None):
-        """Zeros: re h and im h, each `[batch_size, N]`."""
-        return [keras.ops.zeros((batch_size, self.n), dtype=self.state_dtype) for _ in range(2)]
-
     def get_config(self):
-        return {
-            **super().get_config(),
-            "units": self.units,
-            "state_size": self.given_state_size,
-            "parametrization": self.parametrization,
-            "normalization": self.normalization,
-            "r_min": self.r_min,
-            "r_max": self.r_max,
-            "max_phase": self.max_phase,
-            "seed": self.seed,
-        }
+        names = ("parametrization", "normalization", "r_min", "r_max", "max_phase")
+        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
 
 def _given(value):

@@ -6,25 +6,14 @@ import keras
 import tensorflow as tf
 
 from rnnzoo import _checks
+from rnnzoo.layers._linear import LinearRecurrent
 from rnnzoo.layers._lru_cell import LRUCell
-from rnnzoo.layers._recurrent import Recurrent
 from rnnzoo.recurrences._forms import PLAIN
 from rnnzoo.recurrences.diagonal import lru
 
-_CELL_ARGUMENTS = (
-    "units",
-    "state_size",
-    "parametrization",
-    "normalization",
-    "r_min",
-    "r_max",
-    "max_phase",
-    "seed",
-)
-
 
 @keras.saving.register_keras_serializable(package="rnnzoo")
-class LRU(Recurrent, keras.layers.RNN):
+class LRU(LinearRecurrent):
     r"""A linear recurrent unit: complex eigenvalues inside the unit circle between real ends.
 
     $$h_t = \lambda \odot h_{t-1} + \gamma \odot B x_t,\qquad y_t = \Re[C h_t] + D x_t$$
@@ -83,6 +72,17 @@ class LRU(Recurrent, keras.layers.RNN):
     True
     """
 
+    cell_class = LRUCell
+    cell_arguments = (
+        "state_size",
+        "parametrization",
+        "normalization",
+        "r_min",
+        "r_max",
+        "max_phase",
+        "seed",
+    )
+
     def __init__(
         self,
         units,
@@ -96,78 +96,27 @@ class LRU(Recurrent, keras.layers.RNN):
         form="auto",
         **kwargs,
     ):
-        self._check_arguments(units, kwargs)
-        cell = LRUCell(
-            units,
-            state_size=state_size,
-            parametrization=parametrization,
-            normalization=normalization,
-            r_min=r_min,
-            r_max=r_max,
-            max_phase=max_phase,
-            seed=seed,
-            dtype=kwargs.get("dtype"),
-            trainable=kwargs.get("trainable", True),
-            name="lru_cell",
-        )
-        # Without autocast, because states given from outside are to stay in full precision.
-        super().__init__(cell, autocast=False, **kwargs)
+        cell_arguments = {
+            "state_size": state_size,
+            "parametrization": parametrization,
+            "normalization": normalization,
+            "r_min": r_min,
+            "r_max": r_max,
+            "max_phase": max_phase,
+            "seed": seed,
+        }
+        super().__init__(units, cell_arguments, **kwargs)
         self._set_form(_checks.choice("form", form, PLAIN))  # compiled loops do not pay here
 
-    def _create_state_variables(self, batch_size):
-        super()._create_state_variables(batch_size)
-        for state in self.states:
-            state._autocast = False
-
-    def call(self, sequences, initial_state=None, mask=None, training=False):
-        # Keras's own would pass the states through the compute dtype, which may be half.
-        self._check_call(sequences, initial_state, mask)
-        if self.stateful:
-            self._check_stateful_batch(sequences)
-        if initial_state is None:
-            batch = tf.shape(sequences)[0]
-            initial_state = self.states if self.stateful else self.get_initial_state(batch)
-        last, outputs, states = self.inner_loop(
-            sequences,
-            [tf.convert_to_tensor(s) for s in tf.nest.flatten(initial_state)],
-            mask,
-            training=training,
-        )
-        if self.stateful:
-            for variable, state in zip(self.states, states):
-                variable.assign(state)
-        result = tf.cast(outputs if self.return_sequences else last, self.compute_dtype)
-        return (result, *states) if self.return_state else result
-
-    def _check_stateful_batch(self, sequences):
-        expected, received = self._expected_batch_size, sequences.shape[0]
-        if None not in (expected, received) and expected != received:
-            raise ValueError(
-                f"The batch of {self.name} must stay {expected}, as at build, because it is "
-                f"stateful. Received: sequences.shape={tuple(sequences.shape)}"
-            )
-
     def recur(self, sequences, initial_state, mask, training):
-        dtype = self.cell.state_dtype
         outputs, *states = lru(
-            tf.cast(sequences, dtype),
-            *(tf.cast(s, dtype) for s in initial_state),
+            tf.cast(sequences, self.cell.state_dtype),
+            *initial_state,
             *self.cell.matrices(),
             mask=mask,
             form=self._form_for(training),
         )
         return outputs, states
-
-    def compute_output_spec(self, *args, **kwargs):
-        spec = super().compute_output_spec(*args, **kwargs)
-        if not self.return_state:
-            return spec
-        states = (keras.KerasTensor(s.shape, dtype=self.cell.state_dtype) for s in spec[1:])
-        return (spec[0], *states)
-
-    def eigenvalues(self):
-        """lambda as a complex128 NumPy array `[N]`, computed in float64 from the weights."""
-        return self.cell.eigenvalues()
 
     def contraction(self, input_bound=None):
         """An upper bound of max |lambda|, the gain of a step in the 2-norm of (re h, im h).
@@ -179,13 +128,3 @@ class LRU(Recurrent, keras.layers.RNN):
         if input_bound is not None:
             _checks.real("input_bound", input_bound, 0.0)
         return self.cell.contraction()
-
-    def get_config(self):
-        config = super().get_config()
-        del config["cell"]
-        cell = self.cell.get_config()
-        return {**config, **{name: cell[name] for name in _CELL_ARGUMENTS}, "form": self.form}
-
-    @classmethod
-    def from_config(cls, config):
-        return cls(**config)  # Keras's RNN would look for a cell, which is made here

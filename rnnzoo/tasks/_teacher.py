@@ -9,6 +9,8 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from rnnzoo.initializers import moved_eigenvalues
+
 
 class Teacher(NamedTuple):
     """h_t = A h_{t-1} + B x_t, y_t = C h_t + D x_t: `a [N, N]`, `b [N]`, `c [N]`, `d`."""
@@ -34,12 +36,7 @@ def draw(nu_0, theta_0, state_size, seed):
     generator = np.random.default_rng(seed)
     normal = generator.standard_normal
     a = normal((state_size, state_size)) / np.sqrt(state_size)
-    values, vectors = np.linalg.eig(a)
-    moduli = nu_0 + (1 - nu_0) * np.tanh(np.abs(values))
-    values = moduli * np.exp(1j * np.angle(values) * theta_0 / np.pi)
-    # With a range below pi, a negative eigenvalue would become a complex one without a partner. The
-    # real part of A, as the published code takes it, leaves that one the real part of its place.
-    a = ((vectors * values) @ np.linalg.inv(vectors)).real
+    a = moved_eigenvalues(a, nu_0, theta_0)
     b = normal(state_size)
     c = normal(state_size) / np.sqrt(state_size)
     return Teacher(a, b, c, float(normal()), np.linalg.eigvals(a))

@@ -6,9 +6,12 @@ from layer_check import run_layer_check
 import rnnzoo.layers
 
 ARGUMENTS = {
+    "ComplexRNN": {"units": 4, "state_size": 6},
     "GatedConv": {"units": 4, "levels": 2, "bottleneck": 2, "dropout": 0.1, "seed": 3},
     "HDetachLSTM": {"units": 4, "p": 0.5, "dropout": 0.1, "seed": 3},
     "LRU": {"units": 4, "state_size": 6},
+    "LRUBlock": {"units": 4, "state_size": 6, "dropout": 0.1, "seed": 3},
+    "LinearRNN": {"units": 4, "heads": 3, "state_size": 6},
     "StableLSTM": {"units": 4, "contraction": 0.9, "input_bound": 2.0},
     "StableRNN": {"units": 4, "contraction": 0.8, "activation": "relu"},
     "TCN": {"units": 4, "levels": 2, "kernel_size": 2, "dropout": 0.1, "seed": 3},
