@@ -24,6 +24,12 @@ def test_examples(name):
 
 def test_every_public_layer_and_function_has_an_example():
     public = [getattr(rnnzoo.layers, name) for name in rnnzoo.layers.__all__]
-    public += [rnnzoo.TruncatedBPTT, rnnzoo.explicit_state, rnnzoo.load, rnnzoo.export.export]
+    public += [
+        rnnzoo.TruncatedBPTT,
+        rnnzoo.explicit_state,
+        rnnzoo.load,
+        rnnzoo.export.export,
+        rnnzoo.stack,
+    ]
     for thing in public:
         assert ">>> " in thing.__doc__, thing.__name__

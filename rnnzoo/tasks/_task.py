@@ -7,8 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from rnnzoo import _checks
-from rnnzoo.tasks import _model
+from rnnzoo import _checks, models
 
 SPLITS = ("train", "validation", "test")
 
@@ -153,11 +152,11 @@ class Task:
             ValueError: for an empty list, for a layer with `return_state=True` or
                 `merge_mode=None`, and for one built with another `return_sequences`.
         """
-        return _model.build(
+        return models.stack(
             layer,
             features=self.input_shape[-1],
-            width=self.output_shape[-1],
-            per_step=self.per_step,
+            outputs=self.output_shape[-1],
+            pooling=None if self.per_step else "last",
             head=self.outputs,
             name=self.name,
         )

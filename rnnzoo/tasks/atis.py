@@ -4,8 +4,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from rnnzoo import _checks
-from rnnzoo.tasks import _iob, _model
+from rnnzoo import _checks, models
+from rnnzoo.tasks import _iob
 from rnnzoo.tasks._bucketed import BucketedTask
 from rnnzoo.tasks.smnist import _path
 from rnnzoo.tasks.span_f1 import SpanF1
@@ -184,17 +184,17 @@ class Atis(BucketedTask):
             len(self.words), self.embedding_size, mask_zero=True, name="word_vectors"
         )(inputs)
         vectors = keras.layers.Dropout(self.dropout)(vectors)
-        hidden = _model.recurrent(layer, vectors, per_step=self.target != "intent")
+        hidden = models.recurrent(layer, vectors, per_step=self.target != "intent")
         hidden = keras.layers.Dropout(self.dropout)(hidden)
         if self.target == "slots":
-            outputs = _model.dense(hidden, len(self.tags), "logits")
+            outputs = models.dense(hidden, len(self.tags), "logits")
         elif self.target == "intent":
-            outputs = _model.dense(hidden, len(self.intents), "logits")
+            outputs = models.dense(hidden, len(self.intents), "logits")
         else:
             mean = keras.layers.GlobalAveragePooling1D()(hidden)
             outputs = {
-                "slots": _model.dense(hidden, len(self.tags), "slots"),
-                "intent": _model.dense(mean, len(self.intents), "intent"),
+                "slots": models.dense(hidden, len(self.tags), "slots"),
+                "intent": models.dense(mean, len(self.intents), "intent"),
             }
         return keras.Model(inputs, outputs, name=self.name)
 

@@ -2,9 +2,8 @@
 
 import keras
 
-from rnnzoo import _checks
+from rnnzoo import _checks, models
 from rnnzoo.layers.adaptive_softmax import AdaptiveSoftmax
-from rnnzoo.tasks import _model
 
 SOFTMAXES = ("full", "adaptive")
 HIDDEN = "hidden"
@@ -78,7 +77,7 @@ def LanguageModel(
     tokens = keras.Input(shape=(None,), dtype="int32", name="tokens")
     hidden = _dropped(embedding(tokens), rates[0], "embedding_dropout")
     for number, one in enumerate(recurrent):
-        _model._set_return_sequences(one, True)
+        models.set_return_sequences(one, True)
         if number:
             hidden = _dropped(hidden, rates[1], f"dropout_{number}")
         hidden = one(hidden)
@@ -116,7 +115,7 @@ def next_token_model(model):
 
 
 def _forward_layers(layer):
-    layers = _model._recurrent_layers(layer)
+    layers = models.recurrent_layers(layer)
     for one in layers:
         inner = getattr(one, "layer", one)
         both = isinstance(one, keras.layers.Bidirectional)

@@ -5,7 +5,8 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from rnnzoo.tasks import _model, _rolls
+from rnnzoo import models
+from rnnzoo.tasks import _rolls
 from rnnzoo.tasks._bucketed import BucketedTask
 from rnnzoo.tasks.smnist import _path
 
@@ -123,7 +124,9 @@ class _PolyphonicMusic(BucketedTask):
     def build_model(self, layer):
         """As `Task.build_model`, with a `Masking` of the padded frames below the layers."""
         masking = keras.layers.Masking(PADDING)
-        return _model.build(layer, _rolls.KEYS, _rolls.KEYS, True, self.outputs, self.name, masking)
+        return models.stack(
+            layer, _rolls.KEYS, _rolls.KEYS, None, masking, head=self.outputs, name=self.name
+        )
 
     def _marginal_nll(self):
         targets = np.concatenate([roll[1:] for roll in self.pieces("train")])
