@@ -31,6 +31,26 @@ _TABLE = {
             "paper": "days; for a GPU",
         },
     ),
+    "feedforward/speed": (
+        "rnnzoo.experiments.feedforward_speed",
+        "bytes, latency and tokens per second of recurrent, truncated and convolutional models",
+        {"smoke": "seconds", "desk": "minutes", "paper": "an hour; for a GPU"},
+    ),
+    "stable/approximation": (
+        "rnnzoo.experiments.stable_approximation",
+        "gradient gap and weight distance of truncated models on random Gaussian instances",
+        {"smoke": "seconds", "desk": "minutes", "paper": "hours"},
+    ),
+    "stable/lemma1": (
+        "rnnzoo.experiments.stable_lemma1",
+        "state error of truncated layers against k, measured and bound",
+        {"smoke": "seconds", "desk": "minutes", "paper": "hours"},
+    ),
+    "stable/theorem1": (
+        "rnnzoo.experiments.stable_theorem1",
+        "prediction gap of trained truncated models against k",
+        {"smoke": "seconds", "desk": "minutes", "paper": "hours"},
+    ),
 }
 
 
