@@ -5,15 +5,11 @@ import numpy as np
 import tensorflow as tf
 
 from rnnzoo import _checks
+from rnnzoo.layers._gains import LSTMGain
 from rnnzoo.layers._gate_budgets import gate_budgets
 from rnnzoo.layers._recurrent import Recurrent, cell_loop, full_precision
 from rnnzoo.layers._stable import ProjectedFromBuild, cell_arguments, refuse, stored_weights
-from rnnzoo.layers.constraints import (
-    EPSILON,
-    ColumnL1,
-    UpperBound,
-    rounded_down,
-)
+from rnnzoo.layers.constraints import ColumnL1, UpperBound, rounded_down
 from rnnzoo.recurrences.lstm import lstm
 
 _WHY = "the contraction is held by constraints of its own"
@@ -222,51 +218,60 @@ class StableLSTM(Recurrent, keras.layers.LSTM):
         )
         return outputs, [h, c]
 
-    def contraction(self, input_bound=None):
-        r"""An upper bound of the gain of one unmasked step, from the weights present, in float64.
+    def contraction(self, input_bound=None, steps=1):
+        r"""An upper bound of the gain of `steps` unmasked steps, from the weights, in float64.
 
-        $\|\phi(s, x) - \phi(s', x)\|_\infty \le \lambda \|s - s'\|_\infty$ for $s = (h, c)$ in the
-        set $|h| \le 1$, $|c| \le$ `carry_bound()`. Weights set by hand may give 1 or more.
+        $\|s_{t+r} - s'_{t+r}\|_\infty \le \lambda_r \|s_t - s'_t\|_\infty$ for $s = (h, c)$ in the
+        set $|h| \le 1$, $|c| \le$ `carry_bound()` and the same inputs. Weights set by hand may give
+        1 or more.
+
+        $\lambda_r = \max_j T^r(\mathbf 1)_j$, where $T$ takes a bound $v$ on $|s_t - s'_t|$, entry
+        by entry, to one on $|s_{t+1} - s'_{t+1}|$: by the mean value theorem these are at most
+        $|J| v$ with a Jacobian $J$ of the set (it is convex), whose rows the derivation above
+        bounds with $u_q$ replaced by $|U_q|^\top v_h$ and the 1 for $\Delta c$ by $v_c$:
+
+        $$T_c(v) = \sup_{f \le F} f\,(v_c + C (1-f) |U_f|^\top v_h)
+          + \max(|U_i|^\top v_h / 4,\; |U_g|^\top v_h),\qquad
+          T_h(v) = \max(|U_o|^\top v_h / 4,\; T_c(v)).$$
+
+        $T$ is monotone and homogeneous, so $T(\mathbf 1) \le \lambda_1 \mathbf 1$ gives
+        $T^r(\mathbf 1) \le \lambda_1^r \mathbf 1$: the bound of r steps is never above the power of
+        one step's, and below it where not every unit is at its worst.
 
         Args:
             input_bound: None or a positive number: a bound on the inputs that is tighter than the
                 layer's own. A larger one changes nothing, as inputs are clipped.
+            steps: The number `r` of steps, a positive integer.
 
         Raises:
             ValueError: Before the layer is built, or for weights that are not finite.
         """
-        (u_i, u_f, u_g, u_o), forget = self._measured(input_bound)
-        carry = self.carry_bound()
-        if np.isinf(carry):
-            return float("inf")
-        gain = carry * u_f
-        # The supremum over f <= F of the concave f (1 + gain (1 - f)).
-        peak = np.divide(1.0 + gain, 2.0 * gain, out=np.full_like(gain, np.inf), where=gain > 0)
-        f = np.minimum(forget, peak)
-        cell = f * (1.0 + gain * (1.0 - f)) + np.maximum(u_i / 4.0, u_g)
-        return float(np.max(np.maximum(cell, u_o / 4.0)) * (1.0 + 16.0 * EPSILON))
+        if input_bound is not None:
+            input_bound = _checks.real("input_bound", input_bound, 0.0, low_open=True)
+        gain, steps = self.gain(input_bound), _checks.integer("steps", steps)
+        moved = gain.step(np.ones(2 * self.units))
+        power = np.max(moved) ** steps
+        for _ in range(steps - 1):
+            moved = gain.step(moved)
+        return float(min(np.max(moved), power))
 
     def carry_bound(self):
         r"""The bound on |c| of the set on which `contraction()` holds, $1/(1-f_\infty)$.
 
         Here $f_\infty$ is `forget_bound`, or what the weights present allow if that is more.
         """
-        _, forget = self._measured(None)
-        room = 1.0 - max(float(np.max(forget)), self.forget_bound)
-        return 1.0 / room if room > 0.0 else float("inf")
+        return float(self.gain().carry[0])
 
-    def _measured(self, input_bound):
-        """Column sums of the recurrent weights by gate `[4, H]`, and each forget gate's bound."""
-        if input_bound is not None:
-            input_bound = _checks.real("input_bound", input_bound, 0.0, low_open=True)
-        bound = min(input_bound or np.inf, self.input_bound)
+    def gain(self, input_bound=None):
+        """The `LSTMGain` on the set of all inputs, for inputs of at most that size."""
         names = ("kernel", "recurrent_kernel", *(["bias"] if self.use_bias else []))
-        kernel, recurrent, *bias = stored_weights(self, self.cell, *names)
-        rounding = 1.0 + 2.0 * sum(kernel.shape) * EPSILON
-        recurrent = np.abs(recurrent).sum(0).reshape(4, -1) * rounding
-        inputs = np.abs(kernel).sum(0).reshape(4, -1)[1] * rounding
-        logit = recurrent[1] + inputs * bound + (bias[0].reshape(4, -1)[1] if bias else 0.0)
-        return recurrent, 0.5 * (1.0 + np.tanh(0.5 * logit))
+        weights = stored_weights(self, self.cell, *names)
+        weights = [*weights, None] if len(weights) == 2 else weights
+        forget = float(np.max(LSTMGain(*weights, self.input_bound).forget))
+        room = 1.0 - max(forget, self.forget_bound)
+        carry = 1.0 / room if room > 0.0 else float("inf")
+        bound = self.input_bound if input_bound is None else min(input_bound, self.input_bound)
+        return LSTMGain(*weights, bound, carry)
 
     def get_config(self):
         config = super().get_config()

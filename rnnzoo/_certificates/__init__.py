@@ -1,0 +1,1 @@
+"""How `rnnzoo.certificates` bounds and rewrites a model: private to the package."""
