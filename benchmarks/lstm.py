@@ -33,8 +33,8 @@ def ours(mode, size, **more):
     return Side("rnnzoo", f"rnnzoo_:{mode}", {**kind, **size, **more})
 
 
-def torch(mode, size):
-    return Side("torch.nn.LSTM", f"torch_:{mode}", {"kind": "lstm", **size})
+def torch(mode, size, **more):
+    return Side("torch.nn.LSTM", f"torch_:{mode}", {"kind": "lstm", **size, **more})
 
 
 def keras(mode, size, **more):

@@ -10,6 +10,8 @@ LAYERS = {"lstm": keras.layers.LSTM, "simple_rnn": keras.layers.SimpleRNN}
 
 
 def layer(kind, units, **options):
+    if kind == "dense":  # no recurrence at all: what Keras takes around one
+        return keras.layers.Dense(units)
     return LAYERS[kind](units, return_sequences=True, **options)
 
 

@@ -32,6 +32,20 @@ def infer(kind, units, batch, steps, features, options=None, **shape):
     return keras_.infer_call(make, batch, steps, features, **shape)
 
 
+def stable_rnn(units, batch, steps, features, where, constrained):
+    """A training step; the recurrent matrix begins at the bound or well inside."""
+    initial = keras.initializers.Orthogonal(gain=1.0 if where == "boundary" else 0.1, seed=0)
+    recurrent = layer("stable_rnn", units, recurrent_initializer=initial)
+    model = keras_.compiled(keras_.model_of(lambda: recurrent, steps, features))
+    if not constrained:
+        recurrent.cell.recurrent_kernel.constraint = None
+    x, y = (
+        tf.constant(_data.sequences(batch, steps, features)),
+        tf.constant(_data.labels(batch, steps)),
+    )
+    return lambda: model.train_on_batch(x, y)
+
+
 def first_fit(kind, units, batch, steps, features, options=None):
     make = lambda: layer(kind, units, **options or {})  # noqa: E731
     return keras_.first_fit_call(make, batch, steps, features)

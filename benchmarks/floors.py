@@ -1,0 +1,66 @@
+"""What missed targets leave room for: the products of the same call alone, and Keras's own cost.
+
+"ours" is here not the package but the least that its call could take: its matrix products and
+nothing else (`peers/floor_.py`), or the model with a Dense in the place of the recurrent layer,
+which shows what Keras takes around it. Where the two together are above the target, no LSTM made of
+them can reach it.
+"""
+
+from benchmarks import lstm
+from benchmarks._session import Peer, Side
+
+TITLE = "Floors: the least that calls with a missed target can take"
+
+
+def measure(session):
+    size = {"units": 128, "batch": 100, "steps": 784, "features": 10}
+    if session.quick:
+        size.update(batch=16, steps=100)
+    floor(session, "infer", {**size, "batch": 1}, lstm.torch, 1.0)
+    for shape in ({"depth": 2}, {"bidirectional": True}):
+        floor(session, "train", size, lstm.keras, 0.7, **shape)
+    small = [{"batch": 8, "steps": 100, "units": 32}]
+    if not session.quick:
+        small += [
+            {"batch": 256, "steps": 100, "units": 32},
+            {"batch": 8, "steps": 2_000, "units": 32},
+            {"batch": 8, "steps": 100, "units": 512},
+            {"batch": 8, "steps": 2_000, "units": 512},
+        ]
+    for changed in small:
+        for mode in lstm.MODES:
+            at = {**size, **changed}
+            floor(session, mode, at, lstm.torch, 1.0)
+            around(session, mode, at)
+    around(session, "train", {**size, "steps": 35})
+    windows(session)
+
+
+def floor(session, mode, size, peer, must, **shape):
+    label = {"depth": "stacked, ", "bidirectional": "Bidirectional, "}
+    label = "".join(label[name] for name in shape)
+    session.compare(
+        f"products alone, {lstm.MODES[mode]}, {label}{lstm.where(size)}",
+        Side("products", "floor_:products", {"mode": mode, **size, **shape}),
+        [Peer(peer(mode, size, **shape), must=must)],
+    )
+
+
+def around(session, mode, size):
+    """Keras's own cost, where calls are short."""
+    session.compare(
+        f"Dense for LSTM, {lstm.MODES[mode]}, {lstm.where(size)}",
+        Side("keras", f"keras_:{mode}", {"kind": "dense", **size}),
+        [Peer(lstm.torch(mode, size), must=1.0)],
+    )
+
+
+def windows(session):
+    size = {"units": 128, "batch": 32, "steps": 2_000, "features": 10, "k": 32}
+    if session.quick:
+        size.update(batch=8, steps=200)
+    session.compare(
+        "products alone, windows, k={k}, B={batch}, T={steps:,}, H={units}".format(**size),
+        Side("products", "floor_:windows", size),
+        [Peer(Side("windows one batch at a time, Keras", "keras_:windows", size), must=0.2)],
+    )

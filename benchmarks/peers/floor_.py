@@ -1,0 +1,96 @@
+"""The least that an LSTM's call can take on this machine: its matrix products, and nothing else.
+
+The recurrent products run one after another in loops compiled by XLA, a loop a batch shard, as in
+the package; what needs no order is one product. No gate, no input, no state is computed.
+"""
+
+import os
+
+import numpy as np
+import tensorflow as tf
+
+from benchmarks.peers import _data
+
+
+def products(mode, units, batch, steps, features, depth=1, bidirectional=False):
+    """The products of `depth` LSTM layers: forward, and for `mode="train"` those of the gradients.
+
+    Forward: `[b, H] @ [H, 4H]` each step. Backward: `[b, 4H] @ [4H, H]` each step, and the weight
+    gradient `[H + F + 1, T b] @ [T b, 4H]` at once. A layer on top of another, whose inputs are
+    wide, has the product of its inputs in each of the three.
+    """
+    train = mode == "train"
+    directions = 2 if bidirectional else 1
+    # Other numbers for each, or TensorFlow would compute equal products once.
+    loops = range(depth * directions)
+    forward = [_matrix(units, 4 * units, seed) for seed in loops]
+    backward = [_matrix(4 * units, units, seed) for seed in loops]
+    tall = [_matrix(steps * batch, 4 * units, seed) for seed in loops]
+
+    @tf.function(autograph=False)
+    def run():
+        results = []
+        for number in loops:
+            width = directions * units if number >= directions else 0
+            results += _in_shards(_up, batch, units, steps, forward[number])
+            if train:
+                results += _in_shards(_down, batch, units, steps, backward[number])
+            results += _at_once(tall[number], width, train, units + (width or features) + 1)
+        return results
+
+    return lambda: [value.numpy() for value in run()]
+
+
+def windows(units, batch, steps, features, k):
+    """The recurrent products of all windows, 2,000 rows at a time; the state 0 needs none."""
+    del features
+    rows = 2_000
+    forward, start = _matrix(units, 4 * units), _matrix(rows, units)
+    tiles = -(-batch * steps // rows)
+
+    @tf.function(autograph=False)
+    def tile():
+        step = lambda h: tf.matmul(h, forward)[:, :units]  # noqa: E731
+        return tf.while_loop(lambda t, h: t < k - 1, lambda t, h: (t + 1, step(h)), (0, start))[1]
+
+    return lambda: [tile().numpy() for _ in range(tiles)]
+
+
+def _matrix(rows, columns, seed=0):
+    values = _data.sequences(1, rows, columns, seed)[0]
+    return tf.constant(values / np.float32(np.sqrt(columns)))
+
+
+def _in_shards(loop, batch, units, steps, matrix):
+    shards = min(os.cpu_count() or 1, batch)
+    sizes = [len(part) for part in np.array_split(np.arange(batch), shards)]
+    return [loop(tf.zeros([size, units]), matrix, steps) for size in sizes]
+
+
+@tf.function(jit_compile=True, autograph=False)
+def _up(h, matrix, steps):
+    def step(t, h):
+        # All of the product is used, or XLA would compute a part of it alone.
+        return t + 1, tf.add_n(tf.split(tf.matmul(h, matrix), 4, axis=1))
+
+    return tf.while_loop(lambda t, h: t < steps, step, (0, h))[1]
+
+
+@tf.function(jit_compile=True, autograph=False)
+def _down(h, matrix, steps):
+    def step(t, h):
+        return t + 1, tf.matmul(tf.concat([h, h, h, h], 1), matrix)
+
+    return tf.while_loop(lambda t, h: t < steps, step, (0, h))[1]
+
+
+def _at_once(tall, width, train, gradient_rows):
+    """The products that wait for no step."""
+    gates = tall.shape[1]
+    wide = [tf.matmul(tall[:, :width], tf.ones([width, gates]))] if width else []
+    if not train:
+        return wide
+    if width:
+        wide.append(tf.matmul(tall, tf.ones([gates, width])))
+    left = tf.zeros([tall.shape[0], gradient_rows])
+    return [*wide, tf.matmul(left, tall, transpose_a=True)]
