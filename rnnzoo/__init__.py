@@ -24,6 +24,7 @@ _SUBMODULES = (
 _NAMES = {
     "ExplicitState": "streaming",
     "explicit_state": "streaming",
+    "stack": "models",
     "TruncatedBPTT": "training",
     "load": "presets",
     "list_presets": "presets",
@@ -42,6 +43,7 @@ __all__ = [
     "load",
     "presets",
     "recurrences",
+    "stack",
     "streaming",
     "tasks",
     "training",

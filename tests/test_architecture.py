@@ -20,6 +20,7 @@ FLOORS = {
     "recurrences": 1,
     "layers": 2,
     "checkpoints": 3,
+    "models": 3,
     "streaming": 3,
     "_streaming": 3,
     "training": 3,

@@ -75,7 +75,7 @@ class LinearCell(keras.layers.Layer):
 class LinearRecurrent(Recurrent, keras.layers.RNN):
     """The layer over a `LinearCell`; a subclass sets the class attributes and defines `recur`."""
 
-    cell_class = None
+    cell_class = cell_name = None
     cell_arguments = ()  # besides `units`
 
     def __init__(self, units, cell_arguments, **kwargs):
@@ -85,7 +85,7 @@ class LinearRecurrent(Recurrent, keras.layers.RNN):
             **cell_arguments,
             dtype=kwargs.get("dtype"),
             trainable=kwargs.get("trainable", True),
-            name=f"{self.cell_class.__name__.removesuffix('Cell').lower()}_cell",
+            name=self.cell_name,
         )
         # Without autocast, because states given from outside are to stay in full precision.
         super().__init__(cell, autocast=False, **kwargs)

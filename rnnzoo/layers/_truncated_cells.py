@@ -5,7 +5,7 @@ A step object is made for one call of the layer and has two members:
 - ``prepare(x [T, B, F]) -> z [T, B, G]``: all that can be computed for every input at once;
 - ``step(z [R, G], states) -> (output [R, U], states)``: the rest, for R rows.
 
-For the cells of `keras.layers.LSTM`, `GRU` and `SimpleRNN` and of `LRU` the input product is part
+For the cells of Keras's LSTM, GRU and SimpleRNN and of our linear layers the input product is part
 of `prepare`, because a window of k steps meets each input k times. Every other cell is called as it
 is.
 """
@@ -17,7 +17,9 @@ import tensorflow as tf
 
 from rnnzoo.layers._lru_cell import LRUCell
 from rnnzoo.layers._recurrent import HALF_PRECISION, full_precision
-from rnnzoo.layers._truncated_diagonal import LRUSteps
+from rnnzoo.layers._truncated_diagonal import LinearSteps, LRUBlockSteps, LRUSteps
+from rnnzoo.layers.linear_rnn import LinearRNNCell
+from rnnzoo.layers.lru_block import LRUBlockCell
 
 
 def cell_steps(cell, training):
@@ -27,6 +29,8 @@ def cell_steps(cell, training):
         keras.layers.GRUCell: _GRUSteps,
         keras.layers.SimpleRNNCell: _SimpleRNNSteps,
         LRUCell: LRUSteps,
+        LRUBlockCell: LRUBlockSteps,
+        LinearRNNCell: LinearSteps,
     }
     # A subclass may compute something else: only the very class is known.
     steps = known.get(type(cell))

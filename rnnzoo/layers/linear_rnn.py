@@ -125,7 +125,7 @@ class LinearRNN(LinearRecurrent):
     True
     """
 
-    cell_class = LinearRNNCell
+    cell_class, cell_name = LinearRNNCell, "linear_rnn_cell"
     cell_arguments = ("heads", "state_size", "recurrent_initializer", "seed")
 
     def __init__(

@@ -72,7 +72,7 @@ class LRU(LinearRecurrent):
     True
     """
 
-    cell_class = LRUCell
+    cell_class, cell_name = LRUCell, "lru_cell"
     cell_arguments = (
         "state_size",
         "parametrization",

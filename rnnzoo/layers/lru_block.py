@@ -37,22 +37,21 @@ class LRUBlockCell(LinearCell):
         dropout = _checks.real("dropout", dropout, 0.0, 1.0, high_open=True)
         super().__init__(units, **self_arguments, **lru_and_kwargs)
         self.norm, self.norm_first, self.dropout = norm, norm_first, dropout
-        policy = self.dtype_policy
-        self.lru = LRUCell(self.units, **lru_arguments, dtype=policy, name="lru")
+        self._shared = {"dtype": self.dtype_policy, "trainable": self.trainable}
+        self.lru = LRUCell(self.units, **lru_arguments, **self._shared, name="lru")
         self.state_size = self.lru.state_size
         self.encoder = None
-        self.normalize = _NORMS[norm](dtype=policy, name="norm")
+        self.normalize = _NORMS[norm](**self._shared, name="norm")
         self.value = self._dense("value", 6)
         self.gate = self._dense("gate", 7)
         self.dropouts = [
-            keras.layers.Dropout(dropout, seed=self._seed(9 + i), dtype=policy) for i in range(2)
+            keras.layers.Dropout(dropout, seed=self._seed(9 + i), dtype=self.dtype_policy)
+            for i in range(2)
         ]
 
     def _dense(self, name, offset):
         kernel = keras.initializers.GlorotUniform(seed=self._seed(offset))
-        return keras.layers.Dense(
-            self.units, kernel_initializer=kernel, dtype=self.dtype_policy, name=name
-        )
+        return keras.layers.Dense(self.units, kernel_initializer=kernel, name=name, **self._shared)
 
     def build(self, input_shape):
         features = self._features(input_shape)
@@ -73,7 +72,7 @@ class LRUBlockCell(LinearCell):
         first, second = self.dropouts
         y = first(keras.activations.gelu(tf.cast(y, self.compute_dtype)), training=training)
         y = self.value(y) * tf.sigmoid(self.gate(y))
-        y = x + second(y, training=training)
+        y = tf.cast(x, self.compute_dtype) + second(y, training=training)
         return y if self.norm_first else self._normalized(y, training, mask)
 
     def _normalized(self, x, training, mask):
@@ -157,7 +156,7 @@ class LRUBlock(LinearRecurrent):
     TensorShape([2, 10, 4])
     """
 
-    cell_class = LRUBlockCell
+    cell_class, cell_name = LRUBlockCell, "lru_block_cell"
     cell_arguments = ("norm", "norm_first", "dropout", *LRU_ARGUMENTS)
 
     def __init__(
@@ -210,12 +209,8 @@ class LRUBlock(LinearRecurrent):
         return self.cell.lru.contraction()
 
 
-def _no_norm(dtype, name):
-    return keras.layers.Identity(dtype=dtype, name=name)
-
-
 _NORMS = {
     "batch": keras.layers.BatchNormalization,
     "layer": keras.layers.LayerNormalization,
-    None: _no_norm,
+    None: keras.layers.Identity,
 }

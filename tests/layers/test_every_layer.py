@@ -26,6 +26,10 @@ def test_the_table_names_every_layer():
     assert set(ARGUMENTS) | OTHERS == set(rnnzoo.layers.__all__)
 
 
-@pytest.mark.parametrize("name", ARGUMENTS)
+# A ComplexRNN is an LRU with two arguments fixed.
+NAMES = [pytest.param(n, marks=pytest.mark.slow) if n == "ComplexRNN" else n for n in ARGUMENTS]
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_layer(name, tmp_path):
     run_layer_check(getattr(rnnzoo.layers, name), ARGUMENTS[name], tmp_path)

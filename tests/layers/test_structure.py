@@ -9,7 +9,7 @@ import keras
 import pytest
 import tensorflow as tf
 
-from rnnzoo.layers import LRU, HDetachLSTM, StableLSTM, StableRNN
+from rnnzoo.layers import LRU, HDetachLSTM, LinearRNN, LRUBlock, StableLSTM, StableRNN
 from rnnzoo.recurrences._loops import STEPS_PER_ITERATION
 
 T, F, H = 12, 3, 8
@@ -80,6 +80,7 @@ def can_be_skipped(operation, graphs):
 
 LAYERS = {
     "HDetachLSTM": lambda **options: HDetachLSTM(H, p=0.5, **options),
+    "LinearRNN": lambda **options: LinearRNN(H, heads=2, **options),
     "StableLSTM": lambda **options: StableLSTM(H, **options),
     "StableRNN": lambda **options: StableRNN(H, **options),
 }
@@ -92,8 +93,9 @@ def test_no_loop_is_differentiated_by_tensorflow(kind, form):
     assert not differentiated_loops(training_graph(layer))
 
 
-def test_no_loop_of_an_lru_is_differentiated_by_tensorflow():
-    assert not differentiated_loops(training_graph(LRU(H, return_sequences=True)))
+@pytest.mark.parametrize("kind", [LRU, LRUBlock])
+def test_no_loop_of_an_lru_is_differentiated_by_tensorflow(kind):
+    assert not differentiated_loops(training_graph(kind(H, return_sequences=True)))
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,15 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from rnnzoo.layers import LRU, HDetachLSTM, StableLSTM, StableRNN, TruncatedWrapper
+from rnnzoo.layers import (
+    LRU,
+    HDetachLSTM,
+    LinearRNN,
+    LRUBlock,
+    StableLSTM,
+    StableRNN,
+    TruncatedWrapper,
+)
 
 B, T, F, H = 2, 4, 3, 5
 MODES = ("window", "gradient", "chunk")
@@ -39,6 +47,8 @@ LAYERS = {
     "stable_rnn": lambda **o: StableRNN(H, **o),
     "stable_lstm": lambda **o: StableLSTM(H, **o),
     "lru": lambda **o: LRU(H, state_size=6, **o),
+    "lru_block": lambda **o: LRUBlock(H, state_size=6, norm="layer", **o),
+    "linear_rnn": lambda **o: LinearRNN(H, state_size=6, heads=2, **o),
 }
 
 
