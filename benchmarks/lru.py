@@ -1,4 +1,4 @@
-"""The LRU against the same layer in JAX, and the bare recurrence against moving its data.
+"""The LRU and its kin against the same in JAX, and the bare recurrence against moving its data.
 
 The targets ("must", "aim") are those the project set itself for two cores and float32.
 """
@@ -14,6 +14,7 @@ def measure(session):
     lengths = (1_024, 4_096) if session.quick else (1_024, 4_096, 16_384, 65_536)
     for steps in lengths:
         layer(session, {"batch": 4, "steps": steps, "size": 128})
+    kin(session, {"batch": 4, "steps": 1_024 if session.quick else 4_096, "size": 128})
 
 
 def layer(session, size):
@@ -27,6 +28,16 @@ def layer(session, size):
         Side("rnnzoo", "rnnzoo_:lru", size),
         [peer("scan", must, 0.5), peer("associative_scan", 0.5, 0.3)],
     )
+
+
+def kin(session, size):
+    """Nothing was asked of these."""
+    for name, function in (("LRUBlock", "lru_block"), ("LinearRNN", "linear_rnn")):
+        session.compare(
+            f"{name} forward and backward, " + "B={batch}, N=F={size}, T={steps:,}".format(**size),
+            Side("rnnzoo", f"rnnzoo_:{function}", size),
+            [Peer(Side("JAX scan, jit", f"jax_:{function}", size))],
+        )
 
 
 def bare(session, size):

@@ -8,6 +8,14 @@ from rnnzoo import _checks
 
 _KERAS_OPTIONS = {"use_bias": True, "dropout": 0.0, "go_backwards": False, "seed": None}
 _LSTM_OPTIONS = {**_KERAS_OPTIONS, "recurrent_dropout": 0.0, "unit_forget_bias": True}
+_LINEAR_OPTIONS = {"go_backwards": False, "seed": None}
+_RING_OPTIONS = {"r_min": 0.0, "r_max": 1.0, "max_phase": math.tau}
+_LRU_OPTIONS = {
+    "state_size": None,
+    "parametrization": "exponential",
+    "normalization": "learned",
+    **_RING_OPTIONS,
+}
 _CAUSAL_OPTIONS = {"dropout": 0.0, "go_backwards": False, "seed": None}
 
 
@@ -66,15 +74,30 @@ LAYERS = {
             "lru",
             "rnnzoo.layers:LRU",
             "linear recurrent unit: diagonal, complex, |eigenvalue| < 1",
+            {**_LRU_OPTIONS, **_LINEAR_OPTIONS},
+        ),
+        Entry(
+            "complex_rnn",
+            "rnnzoo.layers:ComplexRNN",
+            "complex diagonal linear RNN without the LRU's normalization and parametrization",
+            {"state_size": None, **_RING_OPTIONS, **_LINEAR_OPTIONS},
+        ),
+        Entry(
+            "linear_rnn",
+            "rnnzoo.layers:LinearRNN",
+            "linear RNN with a dense matrix, or block-diagonal with several heads",
+            {"heads": 1, "state_size": None, **_LINEAR_OPTIONS},
+        ),
+        Entry(
+            "lru_block",
+            "rnnzoo.layers:LRUBlock",
+            "residual block of deep models: norm, LRU, GELU, GLU, dropout, skip",
             {
-                "state_size": None,
-                "parametrization": "exponential",
-                "normalization": "learned",
-                "r_min": 0.0,
-                "r_max": 1.0,
-                "max_phase": math.tau,
-                "go_backwards": False,
-                "seed": None,
+                "norm": "batch",
+                "norm_first": True,
+                "dropout": 0.0,
+                **_LRU_OPTIONS,
+                **_LINEAR_OPTIONS,
             },
         ),
         Entry(

@@ -36,3 +36,27 @@ def lru_weights(size, seed=0):
         "D": draw.standard_normal(size),
     }
     return {name: value.astype(np.float32) for name, value in weights.items()}
+
+
+def lru_block_weights(size, seed=0):
+    """Those of an LRU and what stands around it, in the order of `rnnzoo.layers.LRUBlock`."""
+    draw = np.random.default_rng(seed + 1)
+    row = {name: draw.uniform(0.5, 1.5, size) for name in ("gamma", "beta", "mean", "variance")}
+    dense = {}
+    for name in ("value", "gate"):
+        dense[f"{name}_kernel"] = draw.standard_normal([size, size]) / size**0.5
+        dense[f"{name}_bias"] = draw.standard_normal(size)
+    around = {name: value.astype(np.float32) for name, value in {**row, **dense}.items()}
+    return {**lru_weights(size, seed), **around}
+
+
+def linear_rnn_weights(size, seed=0):
+    """The weights of a dense linear RNN with N = F = `size`, as `rnnzoo.layers.LinearRNN` has them.
+
+    An orthogonal matrix, shrunk, keeps the states of any length in range.
+    """
+    draw = np.random.default_rng(seed)
+    orthogonal, _ = np.linalg.qr(draw.standard_normal([size, size]))
+    b, c = (draw.standard_normal([size, size]) / size**0.5 for _ in range(2))
+    weights = {"A": 0.99 * orthogonal[None], "B": b, "C": c, "D": draw.standard_normal(size)}
+    return {name: value.astype(np.float32) for name, value in weights.items()}

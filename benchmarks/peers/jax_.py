@@ -1,9 +1,11 @@
-"""An LRU layer in JAX, over `lax.scan` and over `lax.associative_scan`.
+"""An LRU layer in JAX, over `lax.scan` and `lax.associative_scan`, and its kin over `lax.scan`.
 
 Each is the faster of the ways tried: `lax.scan` over pairs of real arrays (complex ones, and
 `unroll`, are slower on a CPU), `associative_scan` over complex ones with the eigenvalues not
 spread over the batch. Projections are real products over all steps at once.
 """
+
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -51,15 +53,50 @@ def apply(weights, x, kind):
     return y.transpose(1, 0, 2)
 
 
+def apply_block(weights, x):
+    """An LRUBlock in training, without dropout: batch norm, LRU, GELU, GLU, skip."""
+    mean, variance = x.mean((0, 1)), x.var((0, 1))
+    z = (x - mean) * lax.rsqrt(variance + 1e-3) * weights["gamma"] + weights["beta"]
+    y = jax.nn.gelu(apply(weights, z, "scan"), approximate=False)
+    value = y @ weights["value_kernel"] + weights["value_bias"]
+    return x + value * jax.nn.sigmoid(y @ weights["gate_kernel"] + weights["gate_bias"])
+
+
+def apply_linear(weights, x):
+    """A dense linear RNN between its projections."""
+    x = x.transpose(1, 0, 2)
+    a = weights["A"][0].T
+
+    def step(h, z):
+        h = h @ a + z
+        return h, h
+
+    states = lax.scan(step, jnp.zeros_like(x[0]), x @ weights["B"].T)[1]
+    return (states @ weights["C"].T + weights["D"] * x).transpose(1, 0, 2)
+
+
 def lru(batch, steps, size, kind):
     """Forward and backward, jit: gradients of all weights and of the input."""
-    weights = {name: jnp.asarray(value) for name, value in _data.lru_weights(size).items()}
+    forward = functools.partial(apply, kind=kind)
+    return gradients(forward, _data.lru_weights(size), batch, steps, size)
+
+
+def lru_block(batch, steps, size):
+    return gradients(apply_block, _data.lru_block_weights(size), batch, steps, size)
+
+
+def linear_rnn(batch, steps, size):
+    return gradients(apply_linear, _data.linear_rnn_weights(size), batch, steps, size)
+
+
+def gradients(forward, weights, batch, steps, size):
+    weights = {name: jnp.asarray(value) for name, value in weights.items()}
     x = jnp.asarray(_data.sequences(batch, steps, size))
     upstream = jnp.asarray(_data.sequences(batch, steps, size, seed=1))
 
     @jax.jit
     def run(weights, x, upstream):
-        _, back = jax.vjp(lambda w, x: apply(w, x, kind), weights, x)
+        _, back = jax.vjp(forward, weights, x)
         return back(upstream)
 
     return lambda: jax.block_until_ready(run(weights, x, upstream))

@@ -15,6 +15,8 @@ LAYERS = {
     "hdetach_lstm": rnnzoo.layers.HDetachLSTM,
     "stable_rnn": rnnzoo.layers.StableRNN,
     "lru": rnnzoo.layers.LRU,
+    "lru_block": rnnzoo.layers.LRUBlock,
+    "linear_rnn": rnnzoo.layers.LinearRNN,
 }
 
 
@@ -53,7 +55,18 @@ def first_fit(kind, units, batch, steps, features, options=None):
 
 def lru(batch, steps, size, form="auto"):
     """Forward and backward of an LRU: gradients of all weights and of the input."""
-    recurrent = lru_layer(size, form)
+    return gradients(lru_layer(size, form), batch, steps, size)
+
+
+def lru_block(batch, steps, size):
+    return gradients(lru_block_layer(size), batch, steps, size)
+
+
+def linear_rnn(batch, steps, size):
+    return gradients(linear_rnn_layer(size), batch, steps, size)
+
+
+def gradients(recurrent, batch, steps, size):
     x = tf.constant(_data.sequences(batch, steps, size))
     upstream = tf.constant(_data.sequences(batch, steps, size, seed=1))
 
@@ -68,9 +81,20 @@ def lru(batch, steps, size, form="auto"):
 
 
 def lru_layer(size, form="auto"):
-    recurrent = layer("lru", size, form=form)
+    return _with_weights(layer("lru", size, form=form), _data.lru_weights(size), size)
+
+
+def lru_block_layer(size):
+    return _with_weights(layer("lru_block", size), _data.lru_block_weights(size), size)
+
+
+def linear_rnn_layer(size):
+    return _with_weights(layer("linear_rnn", size), _data.linear_rnn_weights(size), size)
+
+
+def _with_weights(recurrent, weights, size):
     recurrent.build((None, None, size))
-    recurrent.set_weights(list(_data.lru_weights(size).values()))
+    recurrent.set_weights(list(weights.values()))
     return recurrent
 
 

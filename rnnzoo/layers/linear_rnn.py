@@ -103,8 +103,7 @@ class LinearRNN(LinearRecurrent):
     Weights: `A` `[heads, N/heads, N/heads]`, `B` `[N, F]`, `C` `[units, N]`, `D` `[F]` where
     `units` equals F, else `[units, F]`. At build B has the variance 1/F, C 1/N, D 1 (a matrix:
     1/F). Nothing keeps the eigenvalues inside the unit circle. A step is one product with the whole
-    `[N, N]` matrix, zeros included, which up to a few hundred states costs less than many small
-    products.
+    `[N, N]` matrix, zeros included, whatever the number of heads.
 
     Inputs `[B, T, F]`; outputs `[B, units]`, or `[B, T, units]` with `return_sequences`, in the
     compute dtype. One state, `[B, N]`; weights, state and arithmetic are float32 under mixed

@@ -272,6 +272,15 @@ def test_jax_computes_our_lru(kind):
     np.testing.assert_allclose(y, expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize(("kind", "apply"), [("lru_block", "block"), ("linear_rnn", "linear")])
+def test_jax_computes_our_other_linear_layers(kind, apply):
+    jax_ = _peer("jax")
+    x = _data.sequences(2, 30, 8)
+    expected = getattr(rnnzoo_, f"{kind}_layer")(8)(x, training=True)
+    y = getattr(jax_, f"apply_{apply}")(getattr(_data, f"{kind}_weights")(8), x)
+    np.testing.assert_allclose(y, expected, rtol=1e-4, atol=1e-5)
+
+
 def test_the_windows_through_keras_are_the_truncated_wrapper():
     x = _data.sequences(2, 9, 3)
     ours = rnnzoo_.window_model(units=4, steps=9, features=3, k=4)
