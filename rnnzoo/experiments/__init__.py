@@ -34,22 +34,22 @@ _TABLE = {
     "feedforward/speed": (
         "rnnzoo.experiments.feedforward_speed",
         "bytes, latency and tokens per second of recurrent, truncated and convolutional models",
-        {"smoke": "seconds", "desk": "minutes", "paper": "an hour; for a GPU"},
+        {"smoke": "seconds", "desk": "a minute and a half", "paper": "an hour; for a GPU"},
     ),
     "stable/approximation": (
         "rnnzoo.experiments.stable_approximation",
         "gradient gap and weight distance of truncated models on random Gaussian instances",
-        {"smoke": "seconds", "desk": "minutes", "paper": "hours"},
+        {"smoke": "seconds", "desk": "6 minutes on one core", "paper": "hours"},
     ),
     "stable/lemma1": (
         "rnnzoo.experiments.stable_lemma1",
         "state error of truncated layers against k, measured and bound",
-        {"smoke": "seconds", "desk": "minutes", "paper": "hours"},
+        {"smoke": "seconds", "desk": "2 minutes on one core", "paper": "hours"},
     ),
     "stable/theorem1": (
         "rnnzoo.experiments.stable_theorem1",
         "prediction gap of trained truncated models against k",
-        {"smoke": "seconds", "desk": "minutes", "paper": "hours"},
+        {"smoke": "seconds", "desk": "5 minutes on one core", "paper": "hours"},
     ),
 }
 

@@ -224,9 +224,13 @@ def draw(settings, summary):
     speed.set(xlabel="T", ylabel="tokens per second")
     latency.set(xlabel="k", ylabel="latency of one step, s")
     kept.set(xlabel="k", ylabel="bytes kept between steps")
-    for panel in (speed, latency):
-        if panel.lines:
-            panel.legend(fontsize="xx-small")
+    for panel in (latency, kept):
+        panel.set_xticks(settings["k"], labels=[str(k) for k in settings["k"]])
+        panel.minorticks_off()
+    if speed.lines:
+        speed.legend(fontsize="xx-small", loc="center left", bbox_to_anchor=(1.0, 0.5))
+    if latency.lines:
+        latency.legend(fontsize="xx-small")
     return figure
 
 

@@ -198,7 +198,7 @@ def _beside(settings, contraction, alpha, result):
     exponent = alpha * max(result["beta"]) + 1.0
     final = [curve[-1] for curve in result["distance"]]
     return {
-        **result,
+        **{key: value for key, value in result.items() if key != "distance_sd_of_seeds"},
         "gap_bound": [result["gamma"] * s for s in scale],
         "fitted_gamma": max(g / s for g, s in zip(result["largest_gap"], scale)),
         "exponent_of_n": exponent,
@@ -206,7 +206,7 @@ def _beside(settings, contraction, alpha, result):
         "final_distance": final,
         "gap_decay_per_step": _decay(ks, result["gap"]),
         "distance_decay_per_step": _decay(ks, final),
-        "distance_growth": _growth(result["steps"], result["distance"][0]),
+        "distance_growth": [_growth(result["steps"], curve) for curve in result["distance"]],
     }
 
 
@@ -221,10 +221,12 @@ def _decay(ks, values):
 
 
 def _growth(steps, values):
-    """The exponent of N in the second half (in log) of the curve for the smallest k."""
+    """The exponent of N in the second half (in log) of a curve; None where nothing moves."""
     import numpy as np
 
     half = len(steps) // 2
+    if not min(values[half:]) > 0.0:
+        return None
     return float(np.polyfit(np.log(steps[half:]), np.log(values[half:]), 1)[0])
 
 
