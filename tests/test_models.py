@@ -41,6 +41,7 @@ def test_the_mean_leaves_masked_steps_out():
     assert np.abs(np.subtract(model(X), model(padded))).max() > 1e-3
 
 
+@pytest.mark.slow
 def test_a_model_with_mean_pooling_learns_saves_and_loads(tmp_path):
     model = rnnzoo.stack(blocks(dropout=0.1)[:1], 3, 1)
     model.compile(keras.optimizers.Adam(0.02), "mse")

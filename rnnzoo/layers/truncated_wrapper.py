@@ -57,9 +57,9 @@ class TruncatedWrapper(keras.layers.Wrapper):
 
     Cost: `"chunk"` is one pass over T steps. With `return_sequences`, `"window"` does k steps for
     all B T windows together, k times the work of the layer, and training keeps the activations of
-    all k: O(k B T H) memory; for `LRU` log k passes do it, in O(B T N log k). `"gradient"` is k
-    steps for all windows, after one pass without gradient. Without `return_sequences` only the
-    last window is run: k steps of B rows.
+    all k: O(k B T H) memory; for LRU and its kin log k passes do, in O(B T N log k).
+    `"gradient"` is k steps for all windows, after one pass without gradient. Without
+    `return_sequences` only the last window is run: k steps of B rows.
 
     XLA: `keras.layers.LSTM` and `GRU` opt out of `compile(jit_compile=True)` unless they are made
     with `use_cudnn=False`, wrapped or not.

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from rnnzoo.initializers import Ring
-from rnnzoo.layers import ComplexRNN, LinearRNN
+from rnnzoo.layers import ComplexRNN, LinearRNN, LRUBlock
 from tests.references import linear_rnn as reference
 from tests.references.lru_layers import EVERYTHING, MASK, normal
 
@@ -150,3 +150,39 @@ def test_in_mixed_precision_the_state_is_never_rounded_to_half():
         np.testing.assert_array_equal(y, tf.cast(wanted, "bfloat16"))
     symbolic = layer(keras.KerasTensor([2, 9, 3], dtype="bfloat16"))
     assert [s.dtype for s in symbolic] == ["bfloat16", "float32"]
+
+
+@pytest.mark.slow
+def test_second_derivatives_of_the_autodiff_form_equal_differences_of_first_ones():
+    x, direction = tf.constant(normal(2, 5, 3)), normal(2, 3, 3, seed=8)
+
+    def slope(form, shift=0.0):
+        layer = built(form=form, return_sequences=True)
+        a = layer.cell.A
+        a.assign_add(shift * direction)
+        with tf.GradientTape() as outer:
+            with tf.GradientTape() as inner:
+                loss = tf.reduce_sum(layer(x, training=True) ** 2)
+            along = tf.reduce_sum(inner.gradient(loss, a.value) * direction)
+        return along, (lambda: outer.gradient(along, a.value))
+
+    numeric = (slope("adjoint", 1e-5)[0] - slope("adjoint", -1e-5)[0]) / 2e-5
+    second = np.sum(slope("autodiff")[1]() * direction)
+    np.testing.assert_allclose(second, numeric, rtol=1e-7)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", [LinearRNN, LRUBlock])
+def test_compiled_with_xla_a_training_step_is_the_same(kind):
+    layer = kind(3, state_size=4, seed=1, return_sequences=True, dtype="float64")
+    x = tf.constant(normal(2, 9, 3))
+    layer(x)
+
+    def gradients():
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(tf.sin(layer(x, training=True)))
+        return loss, tape.gradient(loss, layer.trainable_weights)
+
+    compiled = tf.function(gradients, jit_compile=True, autograph=False)()
+    for got, want in zip(tf.nest.flatten(compiled), tf.nest.flatten(gradients()), strict=True):
+        np.testing.assert_allclose(got, want, atol=1e-7)
