@@ -11,7 +11,18 @@ import rich.markup
 from benchmarks import _figure, _machine, _report, _summary
 from benchmarks._session import Row, Session
 
-NAMES = ("lstm", "lru", "tbptt", "truncated", "exported", "startup", "floors", "scaling", "gpu")
+NAMES = (
+    "lstm",
+    "lru",
+    "tbptt",
+    "truncated",
+    "constraint",
+    "exported",
+    "startup",
+    "floors",
+    "scaling",
+    "gpu",
+)
 LOG_WIDTH = 140  # of a table that goes to a file
 
 

@@ -91,6 +91,25 @@ def test_l1_projection_is_the_nearest_point():
             assert (column - projected) @ (corner - projected) <= 1e-9
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("shape", [[40, 40], [30, 50], [50, 30]])
+@pytest.mark.parametrize("away", [1e-9, 1e-3, 0.3, 5.0, 1e4])
+def test_every_road_to_the_spectral_projection_is_exact(dtype, shape, away):
+    """From the surface, where training stays, to far outside: eigenvectors, singular values."""
+    rng = np.random.default_rng(5)
+    q = np.linalg.qr(rng.normal(size=[50, 50]))[0][: shape[0], : shape[1]]
+    w = tf.cast(0.9 * q + away * rng.normal(size=shape) / 7.0, dtype)
+    u, s, v = np.linalg.svd(wide(w), full_matrices=False)
+    for bound in (0.9, 0.5 * s[0], 1.001 * s[0]):
+        p = SpectralNorm(bound)(w)
+        assert np.linalg.norm(wide(p), 2) <= bound
+        tolerance = 3e-6 * bound if dtype == "float32" else 1e-11 * max(bound, s[0])
+        np.testing.assert_allclose(wide(p), (u * np.minimum(s, bound)) @ v, atol=tolerance)
+        np.testing.assert_array_equal(SpectralNorm(bound)(p), p)
+        if s[0] < bound * (1 - 1e-9):
+            np.testing.assert_array_equal(p, w)
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 @pytest.mark.parametrize("wrap", [lambda f: f, tf.function])
 def test_a_weight_that_is_not_finite_is_an_error(value, wrap):

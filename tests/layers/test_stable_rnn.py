@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rnnzoo.layers.stable_rnn import LIPSCHITZ, StableRNN
+from rnnzoo.training import TruncatedBPTT
 
 INPUTS = np.random.default_rng(0).normal(size=[3, 6, 2])
 MASK = np.array([[1, 1, 0, 1, 0, 1], [0, 0, 1, 1, 1, 0], [0, 0, 0, 0, 0, 0]], bool)
@@ -153,6 +154,31 @@ def test_a_step_to_weights_that_are_not_finite_is_an_error(which, wrap):
     optimizer.build([variable])
     with pytest.raises(tf.errors.InvalidArgumentError, match="not finite"):
         wrap(lambda: optimizer.apply([tf.fill(variable.shape, np.nan)], [variable]))()
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        lambda: keras.optimizers.SGD(0.5, gradient_accumulation_steps=2),
+        lambda: keras.optimizers.Adam(0.3),
+        lambda: keras.optimizers.RMSprop(0.1, momentum=0.9),
+    ],
+)
+@pytest.mark.parametrize("truncated", [False, True])
+def test_any_training_stays_in_the_set_and_moves_on_its_surface(optimizer, truncated):
+    layer = StableRNN(4, 0.9, return_sequences=True)
+    model = keras.Sequential([keras.Input([None, 2]), layer, keras.layers.Dense(1)])
+    before = layer.cell.recurrent_kernel.numpy()
+    trained = TruncatedBPTT(model, k1=2) if truncated else model
+    trained.compile(optimizer(), "mse")
+    target = 5.0 * np.random.default_rng(3).normal(size=[3, 6, 1])
+    norms = []
+    note = keras.callbacks.LambdaCallback(
+        on_train_batch_end=lambda batch, logs: norms.append(spectral_norm(layer))
+    )
+    trained.fit(INPUTS, target, batch_size=1, epochs=3, callbacks=[note], verbose=0)
+    assert 0.85 < max(norms) <= 0.9
+    assert np.abs(layer.cell.recurrent_kernel.numpy() - before).max() > 1e-3
 
 
 def test_fit_stops_on_weights_that_are_not_finite():
