@@ -23,7 +23,8 @@ from rnnzoo import _cli_common
     default="constant",
     show_default=True,
     help="Of the learning rate: constant; cosine (to almost 0 over --epochs, which then is fixed); "
-    "plateau (divided by 4 after an epoch whose validation loss is not the best so far).",
+    "plateau (divided by 4 after an epoch whose validation loss is not the best so far); "
+    "inverse (divided by the number of the optimizer step).",
 )
 @click.option("--set", "task_set", multiple=True, metavar="KEY=VALUE", help="A task option.")
 @click.option("--layer-set", multiple=True, metavar="KEY=VALUE", help="A layer option.")

@@ -45,7 +45,8 @@ def train(
         schedule: how the learning rate changes: "constant" (default); "cosine": half a cosine down
             to almost 0 over the `epochs` given, which then are settings of the run and cannot be
             raised afterwards; "plateau": divided by 4 after each epoch whose validation loss was
-            not the best so far. See `rnnzoo.training.schedules`.
+            not the best so far; "inverse": divided by the number of the optimizer step. See
+            `rnnzoo.training.schedules`.
         schedule_options: dict, for example ``{"warmup": 0.1}`` or ``{"factor": 10}``.
         k1, k2: strides and reach of truncated BPTT; None: gradients through the whole sequence. A
             task on one long text always takes truncated BPTT, which carries the state from batch
@@ -117,7 +118,10 @@ def _schedule(task, optimizer, name, epochs, options):
     rate = float(optimizer.learning_rate)
     batches = int(task.train.cardinality())
     made = schedules.make(name, rate, _checks.integer("epochs", epochs), batches, options)
-    return [] if made is None else [made]
+    if made is None:
+        return []
+    made.attach(optimizer)
+    return [made]
 
 
 def _optimizer(task, learning_rate):

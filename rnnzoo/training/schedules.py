@@ -7,7 +7,7 @@ import keras
 
 from rnnzoo import _checks
 
-SCHEDULES = ("constant", "cosine", "plateau")
+SCHEDULES = ("constant", "cosine", "plateau", "inverse")
 
 
 class Schedule(keras.callbacks.Callback):
@@ -32,6 +32,9 @@ class Schedule(keras.callbacks.Callback):
         """The rate with which an epoch begins, after epochs with that curve."""
         del curve
         return self.learning_rate
+
+    def attach(self, optimizer):
+        """Prepare an optimizer, before its model is compiled."""
 
     def settings(self):
         """What the schedule is to be known by: its name and every option."""
@@ -129,6 +132,61 @@ class Plateau(Schedule):
         return self.learning_rate / self.factor**stalls
 
 
+@keras.saving.register_keras_serializable(package="rnnzoo")
+class InverseTime(keras.optimizers.schedules.LearningRateSchedule):
+    r"""The rate $\alpha_t = \alpha / t$ of optimizer step $t = 1, 2, \dots$
+
+    Plain SGD with this rate on a model whose weights are projected is the method of Proposition 2
+    of *Stable Recurrent Models*: $w_{t+1} = \Pi(w_t - \frac{\alpha}{t} \nabla p(w_t))$. The
+    optimizer counts the steps, so a strided batch of truncated BPTT has as many rates as strides.
+    With `gradient_accumulation_steps` Keras counts each batch as a step.
+
+    Args:
+        learning_rate: $\alpha$, a positive number.
+
+    Source: Miller & Hardt, *Stable Recurrent Models* (ICLR 2019), Proposition 2.
+
+    >>> import keras, numpy as np
+    >>> from rnnzoo.layers import StableRNN
+    >>> from rnnzoo.training.schedules import InverseTime
+    >>> model = keras.Sequential([keras.Input([None, 2]), StableRNN(3, contraction=0.75)])
+    >>> model.compile(keras.optimizers.SGD(InverseTime(0.5)), "mse")
+    >>> _ = model.fit(np.ones([6, 5, 2]), np.ones([6, 3]), batch_size=2, verbose=0)
+    >>> round(float(model.optimizer.learning_rate), 4), model.layers[0].contraction() <= 0.75
+    (0.125, True)
+    """
+
+    def __init__(self, learning_rate):
+        self.learning_rate = _checks.real("learning_rate", learning_rate, 0.0, low_open=True)
+
+    def __call__(self, step):
+        step = keras.ops.cast(step, keras.config.floatx())
+        return self.learning_rate / (step + 1.0)
+
+    def get_config(self):
+        return {"learning_rate": self.learning_rate}
+
+
+class Inverse(Schedule):
+    """`InverseTime` as a schedule of `rnnzoo train`; the curve shows each epoch's last rate.
+
+    Args:
+        learning_rate: the rate of the first optimizer step, a positive number.
+    """
+
+    name = "inverse"
+
+    def attach(self, optimizer):
+        optimizer.learning_rate = InverseTime(self.learning_rate)
+
+    def on_epoch_begin(self, epoch, logs=None):
+        """Nothing to set: the optimizer counts its steps."""
+
+    def on_epoch_end(self, epoch, logs=None):
+        steps = int(keras.ops.convert_to_numpy(self.model.optimizer._iterations))
+        logs["learning_rate"] = self.learning_rate / max(steps, 1)
+
+
 def make(name, learning_rate, epochs, batches, options=None):
     """A schedule by its name, or None for "constant".
 
@@ -142,8 +200,9 @@ def make(name, learning_rate, epochs, batches, options=None):
         "constant": {},
         "cosine": {"learning_rate": learning_rate, "epochs": epochs, "batches": batches},
         "plateau": {"learning_rate": learning_rate},
+        "inverse": {"learning_rate": learning_rate},
     }[name]
-    kind = {"constant": None, "cosine": Cosine, "plateau": Plateau}[name]
+    kind = {"constant": None, "cosine": Cosine, "plateau": Plateau, "inverse": Inverse}[name]
     own = inspect.signature(kind.__init__).parameters if kind else ()
     known = [option for option in own if option not in ("self", *given)]
     for option, value in (options or {}).items():

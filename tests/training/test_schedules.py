@@ -11,7 +11,7 @@ import rnnzoo.tasks
 from rnnzoo import checkpoints, training_run
 from rnnzoo.training import schedules
 from rnnzoo.training.resumable import fit_resumable
-from rnnzoo.training.schedules import Cosine, Plateau
+from rnnzoo.training.schedules import Cosine, Inverse, InverseTime, Plateau
 
 pytestmark = pytest.mark.slow
 
@@ -69,6 +69,30 @@ def test_plateau_compares_with_the_best_so_far():
     rates = [schedule.at_epoch({"val_loss": losses[:n]}) for n in range(6)]
     assert rates == [8.0, 8.0, 4.0, 2.0, 1.0, 1.0]
     assert schedule.at_epoch({}) == 8.0
+
+
+def test_inverse_time_is_counted_by_the_optimizer_and_serialized():
+    """Three steps on a gradient of 1 move a weight by 1 + 1/2 + 1/3."""
+    optimizer = keras.optimizers.SGD(InverseTime(2.0))
+    optimizer = keras.optimizers.deserialize(keras.optimizers.serialize(optimizer))
+    weight = keras.Variable(np.zeros(1))
+    for _ in range(3):
+        optimizer.apply([np.ones(1)], [weight])
+    np.testing.assert_allclose(weight, [-2.0 * (1 + 1 / 2 + 1 / 3)], rtol=1e-6)
+
+
+def test_inverse_resumes_and_counts_the_strides_of_truncated_bptt(tmp_path):
+    """More steps than the 4 batches of an epoch."""
+    options = {"learning_rate": 0.5, "schedule": "inverse", "k1": 8}
+    whole = train(tmp_path / "whole", 3, **options)
+    train(tmp_path / "parts", 1, **options)
+    longer = train(tmp_path / "parts", 3, **options)
+    assert longer["curve"] == whole["curve"]
+    assert longer["test"] == whole["test"]
+    steps = [0.5 / rate for rate in longer["curve"]["learning_rate"]]
+    np.testing.assert_allclose(steps, [steps[0], 2 * steps[0], 3 * steps[0]])
+    assert steps[0] > 4
+    assert longer["settings"]["schedule"] == {"name": "inverse", "learning_rate": 0.5}
 
 
 @pytest.mark.parametrize(
@@ -166,6 +190,8 @@ def test_constant_is_not_a_setting(tmp_path):
         (lambda: Plateau(0.0), r"`learning_rate` must be .*learning_rate=0\.0"),
         (lambda: Cosine(1.0, 2, 3, warmup=1.0), r"`warmup` must be .*warmup=1\.0"),
         (lambda: Cosine(1.0, 2, 3, final=1.5), r"`final` must be .*final=1\.5"),
+        (lambda: Inverse(0.0), r"`learning_rate` must be .*learning_rate=0\.0"),
+        (lambda: InverseTime(-1.0), r"`learning_rate` must be .*learning_rate=-1\.0"),
         (lambda: Cosine(1.0, 0, 3), r"`epochs` must be .*epochs=0"),
     ],
 )
