@@ -11,6 +11,7 @@ import sys
 __version__ = "0.1.0"
 
 _SUBMODULES = (
+    "certificates",
     "diagnostics",
     "export",
     "initializers",
@@ -25,6 +26,9 @@ _NAMES = {
     "ExplicitState": "streaming",
     "explicit_state": "streaming",
     "stack": "models",
+    "certify": "certificates",
+    "truncate": "certificates",
+    "verify": "certificates",
     "TruncatedBPTT": "training",
     "load": "presets",
     "list_presets": "presets",
@@ -34,6 +38,8 @@ __all__ = [
     "ExplicitState",
     "TruncatedBPTT",
     "__version__",
+    "certificates",
+    "certify",
     "diagnostics",
     "explicit_state",
     "export",
@@ -47,6 +53,8 @@ __all__ = [
     "streaming",
     "tasks",
     "training",
+    "truncate",
+    "verify",
 ]
 
 

@@ -25,6 +25,8 @@ FLOORS = {
     "_streaming": 3,
     "training": 3,
     "diagnostics": 3,
+    "certificates": 3,
+    "_certificates": 3,
     "tasks": 4,
     "presets": 5,
     "_preset_files": 5,

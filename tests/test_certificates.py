@@ -130,6 +130,7 @@ def test_the_bound_is_met_by_a_linear_model_on_constant_inputs():
     assert rnnzoo.certify(one, 4.0 * 0.5**5 * (1 - 1e-9), input_bound=1.0).k == 6
     upper = StableRNN(1, 0.9, "linear", use_bias=False, **SEQUENCES)
     two = sequential(*one.layers, dense(1), upper, features=1)
+    one.layers[0].set_weights([np.array([[2.0]]), np.array([[0.5]])])
     upper.set_weights([np.array([[3.0]]), np.array([[0.8]])])
     two.layers[1].set_weights([np.array([[-0.25]]), np.array([7.0])])
     k, first = 3, 4.0 * 0.5**3

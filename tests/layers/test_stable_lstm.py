@@ -202,6 +202,43 @@ def test_two_trajectories_contract_at_least_as_fast_as_it_says(seed, scale):
         assert np.abs(one[1]).max() <= carry
 
 
+@pytest.mark.parametrize("scale", [0.3, 100.0])
+def test_the_bound_of_several_steps_is_tighter_than_the_power_and_holds(scale):
+    """On trajectories whose start is sought by gradient ascent."""
+    layer = built(units=3, contraction=0.9)
+    saturate(layer, scale=scale)
+    steps = 4
+    rate, bound = layer.contraction(), layer.contraction(steps=steps)
+    assert layer.contraction(steps=1) == rate
+    assert bound <= rate**steps
+    if scale < 1.0:
+        assert bound < 0.99 * rate**steps
+    carry, rng = layer.carry_bound(), np.random.default_rng(1)
+    free = [tf.Variable(2.0 * rng.normal(size=[100, 3])) for _ in range(4)]
+    x = tf.Variable(2.0 * rng.normal(size=[100, steps, 2]))
+    optimizer = keras.optimizers.Adam(0.1)
+    optimizer.build([*free, x])
+
+    def gains():
+        one, other = ([tf.tanh(h), carry * tf.tanh(c)] for h, c in (free[:2], free[2:]))
+        before = tf.reduce_max(tf.abs(tf.concat(one, 1) - tf.concat(other, 1)), 1)
+        for t in range(steps):
+            inputs = layer.input_bound * tf.tanh(x[:, t])
+            one, other = layer.cell(inputs, one)[1], layer.cell(inputs, other)[1]
+        after = tf.reduce_max(tf.abs(tf.concat(one, 1) - tf.concat(other, 1)), 1)
+        return after / tf.maximum(before, 1e-9)
+
+    @tf.function(autograph=False)
+    def ascend():
+        with tf.GradientTape() as tape:
+            loss = -tf.reduce_sum(tf.math.log(gains() + 1e-12))
+        optimizer.apply(tape.gradient(loss, [*free, x]), [*free, x])
+
+    for _ in range(60):
+        ascend()
+    assert 0.05 * bound < gains().numpy().max() <= bound
+
+
 def twins(**options):
     ours = built(**options)
     options.pop("form", None)
