@@ -21,24 +21,25 @@ def products(mode, units, batch, steps, features, depth=1, bidirectional=False):
     """
     train = mode == "train"
     directions = 2 if bidirectional else 1
-    # Other numbers for each, or TensorFlow would compute equal products once.
     loops = range(depth * directions)
-    forward = [_matrix(units, 4 * units, seed) for seed in loops]
-    backward = [_matrix(4 * units, units, seed) for seed in loops]
-    tall = [_matrix(steps * batch, 4 * units, seed) for seed in loops]
+    # Tensors of its own for each loop, or TensorFlow would compute equal products once.
+    starts = [[_matrix(rows, units, 0.0) for rows in shard_rows(batch, units)] for _ in loops]
+    forward = [_matrix(units, 4 * units) for _ in loops]
+    backward = [_matrix(4 * units, units) for _ in loops]
+    tall = [_matrix(steps * batch, 4 * units) for _ in loops]
 
     @tf.function(autograph=False)
-    def run():
+    def run(starts, forward, backward, tall):
         results = []
         for number in loops:
             width = directions * units if number >= directions else 0
-            results += _in_shards(_up, batch, units, steps, forward[number])
+            results += [_up(h, forward[number], steps) for h in starts[number]]
             if train:
-                results += _in_shards(_down, batch, units, steps, backward[number])
+                results += [_down(h, backward[number], steps) for h in starts[number]]
             results += _at_once(tall[number], width, train, units + (width or features) + 1)
         return results
 
-    return lambda: [value.numpy() for value in run()]
+    return lambda: [value.numpy() for value in run(starts, forward, backward, tall)]
 
 
 def windows(units, batch, steps, features, k):
@@ -56,15 +57,15 @@ def windows(units, batch, steps, features, k):
     return lambda: [tile().numpy() for _ in range(tiles)]
 
 
-def _matrix(rows, columns, seed=0):
-    values = _data.sequences(1, rows, columns, seed)[0]
-    return tf.constant(values / np.float32(np.sqrt(columns)))
+def shard_rows(batch, units):
+    """The rows of each shard: a shard a core, and one where few rows share a large matrix."""
+    shards = 1 if batch < 16 and units >= 512 else min(os.cpu_count() or 1, batch)
+    return [len(part) for part in np.array_split(np.arange(batch), shards)]
 
 
-def _in_shards(loop, batch, units, steps, matrix):
-    shards = min(os.cpu_count() or 1, batch)
-    sizes = [len(part) for part in np.array_split(np.arange(batch), shards)]
-    return [loop(tf.zeros([size, units]), matrix, steps) for size in sizes]
+def _matrix(rows, columns, scale=1.0):
+    values = _data.sequences(1, rows, columns)[0]
+    return tf.constant(values * np.float32(scale / np.sqrt(columns)))
 
 
 @tf.function(jit_compile=True, autograph=False)
