@@ -115,3 +115,27 @@ def test_bad_input():
     )
     with pytest.raises(ValueError, match=r"`layer` must name .* inputs of .*int32"):
         measure(tokens, (np.zeros([1, 4], "int32"), x[:, 0]), loss="mse")
+
+
+def test_other_inputs_stay_and_a_layer_within_may_stand_for_x(rng):
+    """Tokens of two kinds: one embedding is x, the other is recomputed from its own input."""
+    tokens = keras.Input((None,), dtype="int32", name="tokens")
+    marks = keras.Input((None, 2), name="marks")
+    embedding, extra = keras.layers.Embedding(4, 3, name="words"), keras.layers.Dense(3)
+    rnn, head = keras.layers.SimpleRNN(3, return_sequences=True), keras.layers.Dense(1)
+
+    def behind(hidden, marks):
+        return head(rnn(keras.ops.add(hidden, extra(marks))))
+
+    model = keras.Model([marks, tokens], behind(embedding(tokens), marks))
+    x = [rng.normal(size=[2, TIME, 2]).astype("float32"), rng.integers(0, 4, [2, TIME])]
+    y = np.zeros([2, TIME, 1], "float32")
+    found = diagnostics.gradient_over_distance(model, (x, y), REACH, loss="mse", layer="words")
+    expected, _ = pairwise(
+        lambda inputs: behind(inputs, tf.constant(x[0])),
+        embedding(x[1]).numpy(),
+        lambda out: keras.losses.mean_squared_error(y, out),
+        np.ones([2, TIME, TIME]),
+        REACH,
+    )
+    np.testing.assert_allclose(found.mean, expected, rtol=2e-5)
