@@ -103,6 +103,7 @@ class _Measure:
             tensor = _data.node_of(model, layer).output_tensors[0]
             self.head, tail, self.others = _data.cut(model, tensor)
         self.stream = explicit_state(tail, time_local)
+        self._use_adjoints()
         self.has_time = self.stream.output_has_time[0]
         if len(self.stream.output_names) > 1:
             raise ValueError(
@@ -112,6 +113,17 @@ class _Measure:
         compiled = {"autograph": False, "reduce_retracing": True}
         self.advance = tf.function(lambda x, s, m: self.stream(x, s, mask=m)[1], **compiled)
         self.norms = tf.function(self._norms, **compiled)
+
+    def _use_adjoints(self):
+        """Let the stream's layers, which are its own, take the gradient that is written by hand.
+
+        They are called with `training=False`, where the rule of forms leaves it to TensorFlow.
+        """
+        masked = () if self.head is None else (self.stream.masked_model,)
+        for model in (self.stream.model, *masked):
+            for layer in model.layers:
+                if isinstance(layer, keras.layers.RNN) and getattr(layer, "form", None) == "auto":
+                    layer.form = "adjoint"
 
     def blocks(self, x, y, weights, reach, block):
         """(distance [M, L], norms [B, M, L], weights of the pairs [B, M, L]) of each block."""

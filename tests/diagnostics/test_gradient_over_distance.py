@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from rnnzoo import diagnostics
+from rnnzoo import diagnostics, layers
 
 TIME, REACH = 7, 3
 
@@ -32,7 +32,8 @@ def rng():
 
 def test_every_pair_as_by_itself(rng):
     """Two layers, blocks that do not divide the time, rows of a last smaller batch, weights."""
-    inner = [keras.layers.SimpleRNN(n, return_sequences=True) for n in (3, 4)]
+    kinds = layers.StableRNN, keras.layers.SimpleRNN
+    inner = [kind(3, return_sequences=True) for kind in kinds]
     model = keras.Sequential([keras.Input((None, 2)), *inner, keras.layers.Dense(2)])
     x = rng.normal(size=[3, TIME, 2]).astype("float32")
     y = rng.normal(size=[3, TIME, 2]).astype("float32")
@@ -49,6 +50,7 @@ def test_every_pair_as_by_itself(rng):
     )
     np.testing.assert_allclose(found.mean, expected, rtol=2e-5)
     np.testing.assert_array_equal(found.pairs, pairs)
+    assert inner[0].form == "auto"
     assert found.plot().axes[0].lines[0].get_ydata().tolist() == found.mean.tolist()
 
 
