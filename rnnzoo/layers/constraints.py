@@ -18,8 +18,7 @@ from rnnzoo import _checks
 from rnnzoo.recurrences import _forms
 
 EPSILON = float(np.finfo(np.float64).eps)
-# Matrices whose cheap norms are further outside than this are taken to need singular values.
-FAR = 1e3
+FAR = 1e3  # times the bound: beyond it, by a cheap norm, singular values are taken at once
 
 
 class Projection(keras.constraints.Constraint):
@@ -113,7 +112,6 @@ class SpectralNorm(Projection):
         )
         clear = tf.minimum(*norms) * (1.0 + 8.0 * max(w.shape) * EPSILON) <= self.bound
         slack, target = self._slack(w.shape), self._target(w.shape, dtype)
-        outside = tf.constant(False)
         near = tf.minimum(*norms) <= FAR * self.bound
         return tf.cond(
             clear,
@@ -121,7 +119,7 @@ class SpectralNorm(Projection):
             lambda: tf.cond(
                 near,
                 lambda: self._by_gram(w, slack, target),
-                lambda: (outside, _clipped(w, target)),
+                lambda: (tf.constant(False), _clipped(w, target)),
             ),
         )
 
@@ -159,13 +157,11 @@ class SpectralNorm(Projection):
 
         inside = largest * (1.0 + slack) <= self.bound
         close = largest <= 2.0 * self.bound
-        new = tf.case(
-            [(inside, lambda: w), (close, projected)], default=lambda: _clipped(w, target)
-        )
-        return inside, new
+        roads = [(inside, lambda: w), (close, projected)]
+        return inside, tf.case(roads, default=lambda: _clipped(w, target))
 
     def _slack(self, shape):
-        """How far, relative to it, a norm may be off that is computed by either way.
+        """How far, relative to it, a computed norm may be off.
 
         A Gram matrix is off by at most m roundings of the squared Frobenius norm, which is up to n
         times the squared 2-norm; its eigenvalues by `spectral_norm_slack` of the largest, which is
@@ -175,8 +171,7 @@ class SpectralNorm(Projection):
 
     def _target(self, shape, dtype):
         """Where to clip, so that the stored result lies inside, and is seen to."""
-        rows, columns = shape
-        relative, absolute = _margin(dtype, np.sqrt(rows * columns))
+        relative, absolute = _margin(dtype, np.sqrt(shape[0] * shape[1]))
         # The Frobenius norm of the rounding bounds its 2-norm; that of the result is at most
         # sqrt(rank) times the bound.
         margin = 1.0 + relative * np.sqrt(min(shape)) + 2.0 * self._slack(shape)
