@@ -45,7 +45,7 @@ def _settings(units, features, batch, times, ks, seconds):
         "seconds": seconds,
         "recurrent": ["stable_lstm", "lru"],
         "convolutional": ["tcn", "gated_conv"],
-        "seed": 0,
+        "seeds": [0],
     }
 
 
@@ -61,7 +61,7 @@ def cells(settings):
     shared = {key: settings[key] for key in ("units", "features", "batch", "times", "seconds")}
     found = []
     for family, k in _models(settings):
-        known = {"family": family, "k": k, **shared, "seed": settings["seed"]}
+        known = {"family": family, "k": k, **shared, "seed": settings["seeds"][0]}
         work = functools.partial(_measure, **known)
         found.append(_experiment.Cell(_name(family, k), known, work))
     return found

@@ -181,14 +181,3 @@ def test_convolutions_cover_k_with_the_nearest_width():
     width = feedforward_speed._nearest_width(make, 3, 100)
     sizes = {w: abs(w * w + 4 * w - 100) for w in range(1, 20)}
     assert width == min(sizes, key=sizes.get)
-
-
-def test_cells_of_every_scale_have_names_of_their_own():
-    modules = stable_approximation, stable_lemma1, stable_theorem1, feedforward_speed
-    for module in modules:
-        for scale, settings in module.SCALES.items():
-            cells = module.cells(settings)
-            assert len({cell.name for cell in cells}) == len(cells), scale
-        for published in module.PUBLISHED:
-            assert published["source"]
-            assert published["confidence"]
