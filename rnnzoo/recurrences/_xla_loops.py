@@ -11,6 +11,7 @@ from rnnzoo.recurrences._loops import static_or_dynamic
 CHUNK = 16  # steps whose input products, or weight gradients, are one product
 LARGEST_CHUNK = 32
 FEW_FEATURES = 32  # below it the inputs join the recurrent product of each step
+FEW_ROWS = 8  # below it they do not: there a step's cost is its operations, and joining is one
 
 
 def row(values, t, width=None, part=0):
@@ -49,8 +50,8 @@ def loop(step, state, steps, reverse=False):
 def forward_loop(step, state, x, kernel, recurrent_kernel, bias):
     """state = step(t, z, *state) for every t, where z(h) = x_t W + h U + b, `[B, n]`.
 
-    Wide inputs are projected chunk by chunk, ahead of the chunk's steps, in products that are
-    large and whose results stay in a core's cache.
+    Wide inputs, and those of few rows, are projected chunk by chunk, ahead of the chunk's steps, in
+    products that are large and whose results stay in a core's cache.
 
     Args:
         step: as above.
@@ -58,7 +59,7 @@ def forward_loop(step, state, x, kernel, recurrent_kernel, bias):
         x: `[B, T, F]`. kernel: W. recurrent_kernel: U. bias: b.
     """
     rows, steps, features = static_or_dynamic(x, 0), x.shape[1], x.shape[2]
-    if features < FEW_FEATURES:
+    if features < FEW_FEATURES and not (isinstance(rows, int) and rows < FEW_ROWS):
         stacked = tf.concat([recurrent_kernel, kernel, bias[None]], 0)
         one = tf.ones([rows, 1], x.dtype)
 
