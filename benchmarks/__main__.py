@@ -19,6 +19,7 @@ NAMES = (
     "constraint",
     "exported",
     "startup",
+    "pipelines",
     "floors",
     "scaling",
     "gpu",

@@ -2,12 +2,13 @@
 
     {"do": "make", "target": "module:function", "kwargs": {...}} -> {"made": true}
     {"do": "run", "n": 5}                                        -> {"seconds": [...]}
+    {"do": "value"}                                              -> {"value": ...}
     {"do": "peak", "n": 1, "before": 0}  -> {"resident": bytes, "peak": bytes, "seconds": [...]}
 
 `function(**kwargs)` builds the workload and returns a call without arguments that runs it once and
-returns when it is done. A library that is not installed gives `{"missing": its name}`, any other
-failure `{"error": type and message}`. The end of stdin ends the process, so that no worker
-outlives the one who asks.
+returns when it is done; what it returns matters to "value" alone. A library that is not installed
+gives `{"missing": its name}`, any other failure `{"error": type and message}`. The end of stdin
+ends the process, so that no worker outlives the one who asks.
 """
 
 import contextlib
@@ -40,6 +41,10 @@ class Worker:
             self.call()
             seconds.append(time.perf_counter() - begin)
         return {"seconds": seconds}
+
+    def value(self):
+        """What a run returns, for workloads that measure themselves."""
+        return {"value": self.call()}
 
     def peak(self, n, before=0):
         """The high-water mark of resident memory before `n` runs (data there already) and after.

@@ -7,7 +7,7 @@ from rnnzoo import _cli_common
 
 @click.command()
 @click.argument("task")
-@click.option("--layer", default="hdetach_lstm", show_default=True, help="See `rnnzoo layers`.")
+@click.option("--layer", help="See `rnnzoo layers`; by default the task's published one.")
 @click.option("--units", type=int, help="Size of the layer; by default the task's published one.")
 @click.option("--p", type=float, help="hdetach_lstm: probability of cutting the gradient.")
 @click.option("--epochs", type=int, default=10, show_default=True, help="Total, with resumed ones.")

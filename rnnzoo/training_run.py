@@ -15,7 +15,7 @@ from rnnzoo.training.resumable import evaluate_best, fit_resumable
 
 def train(
     task,
-    layer,
+    layer=None,
     *,
     out_dir,
     epochs,
@@ -36,7 +36,8 @@ def train(
     """Train a layer of the zoo on a task, resumably, and score its best epoch on the test set.
 
     Args:
-        task, layer: names, see ``rnnzoo tasks`` and ``rnnzoo layers``.
+        task: a name, see ``rnnzoo tasks``.
+        layer: a name, see ``rnnzoo layers``; None (default): the task's published one.
         out_dir, epochs: see `rnnzoo.training.fit_resumable`.
         units: the layer's size; None: the task's published one.
         depth: how many such layers are stacked, at least 1.
@@ -66,6 +67,7 @@ def train(
             f"Received: seed={task_options['seed']!r} among the task's options"
         )
     built = zoo_tasks.get(task, **task_options, seed=_checks.integer("seed", seed, 0))
+    layer = built.default_layer if layer is None else layer
     units = built.default_units if units is None else units
     k1 = built.default_k1 if k1 is None else k1
     keras.utils.set_random_seed(built.seed)
