@@ -6,10 +6,15 @@ _NAMES = {
     "data_contraction": "data_contraction",
     "gradient_gap": "gradient_gap",
     "gradient_over_distance": "gradient_over_distance",
+    "sensitivity": "sensitivity",
+    "sensitivity_second_moment": "closed_forms",
+    "state_second_moment": "closed_forms",
+    "teacher_student_hessian": "closed_forms",
+    "teacher_student_loss": "closed_forms",
     "weight_gap": "weight_gap",
 }
 
-__all__ = ["data_contraction", "gradient_gap", "gradient_over_distance", "weight_gap"]
+__all__ = list(_NAMES)
 
 
 def __getattr__(name):
