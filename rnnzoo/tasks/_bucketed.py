@@ -56,20 +56,19 @@ class BucketedTask(Task):
         self._flat = len(flat)
         return (starts[order], lengths[order], *(r[order] for r in rows), *flat)
 
-    def _batch_maker(self, parts, seed, epoch):
+    def _plan(self, parts, seed, epoch):
         lengths = tf.cast(parts[1], tf.float32)
         size, batches = self.size("train"), self._batches("train")
-        blur = tf.random.stateless_uniform([size], tf.stack([seed, epoch]), -NOISE, NOISE)
+        seeds = tf.stack([tf.constant(seed), epoch])
+        blur = tf.random.stateless_uniform([size], seeds, -NOISE, NOISE)
         order = tf.argsort(lengths * tf.exp(blur), stable=True)
-        turn = tf.random.experimental.stateless_shuffle(
-            tf.range(batches, dtype=tf.int64), seed=tf.stack([tf.constant(seed), epoch])
-        )
+        numbers = tf.range(batches, dtype=tf.int64)
+        return order, tf.random.experimental.stateless_shuffle(numbers, seed=seeds)
 
-        def make(batch):
-            begin = turn[batch] * self.batch_size
-            return self._take(parts, order[begin : begin + self.batch_size])
-
-        return make
+    def _batch(self, parts, plan, batch):
+        order, turn = plan
+        begin = turn[batch] * self.batch_size
+        return self._take(parts, order[begin : begin + self.batch_size])
 
     def _take(self, parts, rows):
         per_row, flat = parts[: len(parts) - self._flat], parts[len(parts) - self._flat :]

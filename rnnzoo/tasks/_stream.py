@@ -156,20 +156,19 @@ class StreamTask(Task):
     def _batches(self, split):
         return math.ceil(self._length(self._parts(split)) / self.steps)
 
-    def _batch_maker(self, parts, seed, epoch):
-        """Batches in the order of the text: no epoch has another."""
-        del seed, epoch
-        return lambda number: self._batch(parts, number)
+    def _plan(self, parts, seed, epoch):
+        """Nothing: batches come in the order of the text, in no epoch in another."""
+        return ()
 
     def _in_order(self, split):
         parts, batches = self._parts(split), self._batches(split)
         dataset = tf.data.Dataset.range(batches).map(
-            lambda number: self._batch(parts, number), tf.data.AUTOTUNE, True
+            lambda number: self._batch(parts, (), number), tf.data.AUTOTUNE, True
         )
         return self._finish(dataset.prefetch(tf.data.AUTOTUNE), batches)
 
-    def _batch(self, parts, number):
-        begin = tf.cast(number, tf.int32) * self.steps
+    def _batch(self, parts, plan, batch):
+        begin = tf.cast(batch, tf.int32) * self.steps
         return self._columns(parts, begin, tf.minimum(begin + self.steps, self._length(parts)))
 
     def _columns(self, parts, begin, end):

@@ -78,11 +78,18 @@ class Task:
         parts, batches = self._parts("train"), self._batches("train")
         seed = self._shuffle_seed()
 
-        def one_pass(_):
+        def begin(_):
             epoch = self._epoch.read_value()
-            make = self._batch_maker(parts, seed, epoch)
-            numbers = tf.data.Dataset.range(batches)
-            return numbers.map(lambda n: (n, epoch, make(n)), tf.data.AUTOTUNE, True)
+            return epoch, self._plan(parts, seed, epoch)
+
+        def numbered(epoch, plan):
+            # No `map` in here: TensorFlow would make its function anew at the start of each epoch.
+            shared = tf.data.Dataset.from_tensors((epoch, plan)).repeat()
+            return tf.data.Dataset.zip((tf.data.Dataset.range(batches), shared))
+
+        def make(batch, shared):
+            epoch, plan = shared
+            return batch, epoch, self._batch(parts, plan, batch)
 
         def hand_out(batch, epoch, pair):
             # This stands after the prefetching, where batches leave in step with the training, so
@@ -95,8 +102,9 @@ class Task:
             with tf.control_dependencies([passed]):
                 return tf.nest.map_structure(tf.identity, pair)
 
-        passes = tf.data.Dataset.range(1).flat_map(one_pass).prefetch(tf.data.AUTOTUNE)
-        return self._finish(passes.map(hand_out), batches)
+        dataset = tf.data.Dataset.range(1).map(begin).flat_map(numbered)
+        dataset = dataset.map(make, tf.data.AUTOTUNE, True).prefetch(tf.data.AUTOTUNE)
+        return self._finish(dataset.map(hand_out), batches)
 
     @property
     def validation(self):
@@ -187,17 +195,17 @@ class Task:
     def _shuffle_seed(self):
         return np.random.SeedSequence(self.seed).generate_state(1, np.uint64).astype(np.int64)[0]
 
-    def _batch_maker(self, parts, seed, epoch):
-        """A function from a batch's number to the batch: all that an epoch's training data are."""
-        order = tf.random.experimental.stateless_shuffle(
-            tf.range(self.size("train")), seed=tf.stack([tf.constant(seed), epoch])
-        )
+    def _plan(self, parts, seed, epoch):
+        """What all training batches of an epoch share: tensors; here the order of the rows."""
+        del parts
+        rows = tf.range(self.size("train"))
+        seeds = tf.stack([tf.constant(seed), epoch])
+        return (tf.random.experimental.stateless_shuffle(rows, seed=seeds),)
 
-        def make(batch):
-            rows = order[batch * self.batch_size : (batch + 1) * self.batch_size]
-            return self._take(parts, rows)
-
-        return make
+    def _batch(self, parts, plan, batch):
+        """The training batch of this number, under the plan of its epoch."""
+        rows = plan[0][batch * self.batch_size : (batch + 1) * self.batch_size]
+        return self._take(parts, rows)
 
     def _take(self, parts, rows):
         """The batch of these rows (a slice, or a tensor of their numbers) of a split's parts."""

@@ -133,9 +133,10 @@ class TeacherStudent(Task):
         """A whole split as NumPy arrays `(x, y)`; of "train", what the next pass hands out."""
         if split != "train":
             return super().arrays(split)
-        make = self._batch_maker((), self._shuffle_seed(), self._epoch.read_value())
+        plan = self._plan((), self._shuffle_seed(), self._epoch.read_value())
+        numbers = range(self._batches("train"))
         with tf.device("CPU:0"):
-            batches = [make(tf.constant(n, tf.int64)) for n in range(self._batches("train"))]
+            batches = [self._batch((), plan, tf.constant(n, tf.int64)) for n in numbers]
         return tuple(np.concatenate([part.numpy() for part in parts]) for parts in zip(*batches))
 
     def _load(self, split):
@@ -144,16 +145,13 @@ class TeacherStudent(Task):
         shape = (self.size(split), self.length)
         return (self._generator(split).standard_normal(shape, dtype=np.float32),)
 
-    def _batch_maker(self, parts, seed, epoch):
-        batches, size = self._batches("train"), self.size("train")
+    def _plan(self, parts, seed, epoch):
+        return (tf.stack([tf.constant(seed), epoch * self._batches("train")]),)
 
-        def make(batch):
-            rows = tf.minimum(size - batch * self.batch_size, self.batch_size)
-            drawn = tf.stack([tf.constant(seed), epoch * batches + batch])
-            noise = tf.random.stateless_normal([rows, self.length], seed=drawn)
-            return self._decode(noise)
-
-        return make
+    def _batch(self, parts, plan, batch):
+        rows = tf.minimum(self.size("train") - batch * self.batch_size, self.batch_size)
+        seeds = plan[0] + tf.stack([tf.zeros_like(batch), batch])
+        return self._decode(tf.random.stateless_normal([rows, self.length], seed=seeds))
 
     def _decode(self, noise):
         x = tf.cast(noise, tf.float64)
