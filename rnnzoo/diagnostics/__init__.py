@@ -6,6 +6,7 @@ _NAMES = {
     "data_contraction": "data_contraction",
     "gradient_gap": "gradient_gap",
     "gradient_over_distance": "gradient_over_distance",
+    "hessian": "hessian",
     "sensitivity": "sensitivity",
     "sensitivity_second_moment": "closed_forms",
     "state_second_moment": "closed_forms",
