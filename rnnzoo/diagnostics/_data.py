@@ -18,9 +18,7 @@ def batches(data, batch_size, targets=True):
     if isinstance(data, (np.ndarray, tf.Tensor)):
         data = (data,)
     if isinstance(data, tuple):
-        rows = len(keras.tree.flatten(data[0])[0])
-        cuts = [slice(i, i + batch_size) for i in range(0, rows, batch_size)]
-        given = (keras.tree.map_structure(lambda a, c=c: a[c], data) for c in cuts)
+        given = _cut_into_batches(data, batch_size)
     elif hasattr(data, "__iter__") and not isinstance(data, (str, dict)):
         given = data
     else:
@@ -41,6 +39,32 @@ def batches(data, batch_size, targets=True):
         yield x, y, None if weights is None else np.asarray(weights, np.float64)
     if not found:
         raise ValueError("`data` must hold at least one batch. Received: data without any")
+
+
+def _cut_into_batches(data, batch_size):
+    data = data[:2] if len(data) == 3 and data[2] is None else data
+    shapes = [tuple(getattr(part, "shape", ())) for part in keras.tree.flatten(data)]
+    if () in shapes:
+        kinds = [type(part).__name__ for part in data]
+        raise TypeError(f"`data` must be a tuple of arrays. Received: a tuple of {kinds}")
+    if len({shape[0] for shape in shapes}) > 1:
+        raise ValueError(
+            f"`data` must have as many rows in each array. Received: arrays of shapes {shapes}"
+        )
+    rows = shapes[0][0] if shapes else 0
+    cuts = [slice(i, i + batch_size) for i in range(0, rows, batch_size)]
+    return (keras.tree.map_structure(lambda a, c=c: a[c], data) for c in cuts)
+
+
+def check_targets(y, expected):
+    """Refuse targets without the axes of the outputs' rows and steps: a loss would broadcast."""
+    y = tf.convert_to_tensor(y)
+    if not y.shape[: len(expected)].is_compatible_with(expected):
+        raise ValueError(
+            f"The targets in `data` must begin with the axes {tuple(expected)} of the outputs. "
+            f"Received: shape {tuple(y.shape)}"
+        )
+    return y
 
 
 def step_loss(model, loss):

@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import keras
+import ml_dtypes
 import numpy as np
 import tensorflow as tf
 
@@ -27,7 +28,8 @@ class DataContraction(NamedTuple):
         if axes is None:
             axes = new_figure(4.5, 3.4).subplots()
         shared = {"bins": 40, "density": True, "alpha": 0.6}
-        axes.hist(self.pair_ratios, label="pairs of states", **shared)
+        if self.pair_ratios.size:
+            axes.hist(self.pair_ratios, label="pairs of states", **shared)
         axes.hist(self.jacobian_norms, label="Jacobian norms", **shared)
         axes.axvline(1.0, color="gray", linestyle="--")
         axes.set(xlabel="gain of a step", ylabel="density")
@@ -58,8 +60,8 @@ def data_contraction(model, data, points=256, norm=2, seed=0, batch_size=32):
         batch_size: Rows of the arrays that are run together.
 
     Masked steps do not happen and are not sampled. Pairs of states closer together than the square
-    root of the dtype's rounding, relative to the largest state, are left out: rounding would
-    decide them. Cost: `points`^2 steps of the cell, and `points` Jacobians.
+    root of the compute dtype's rounding, relative to the largest state, are left out: rounding
+    would decide them. Cost: `points`^2 steps of the cell, and `points` Jacobians.
 
     Returns:
         A dict with a `DataContraction` for each recurrent layer's name: floats `pairs` and
@@ -92,33 +94,47 @@ def data_contraction(model, data, points=256, norm=2, seed=0, batch_size=32):
         raise ValueError(
             f"`model` must have a recurrent layer. Received: {model.name!r}, which has none"
         )
-    walks = [_Walk(functional_of(model), node, points, seed) for node in nodes]
+    walks = {}
+    for node in nodes:
+        layer = node.operation
+        walk = walks.setdefault(layer.name, _Walk(layer, points, seed))
+        walk.befores.append(_model_before(functional_of(model), node))
     for x, _, _ in _data.batches(data, batch_size, targets=False):
-        for walk in walks:
-            walk.sample(x)
-    return {walk.layer.name: _measure(walk, order) for walk in walks}
+        for walk in walks.values():
+            for before in walk.befores:
+                walk.sample(before(x, training=False))
+    return {name: _measure(walk, order) for name, walk in walks.items()}
+
+
+def _model_before(functional, node):
+    """The model from the inputs to those of one call of a recurrent layer."""
+    name, inputs = node.operation.name, node.input_tensors[0]
+    given = (*node.arguments.args[1:2], node.arguments.kwargs.get("initial_state"))
+    if any(state is not None for state in given):
+        raise ValueError(
+            "`model` must give its recurrent layers no initial state. "
+            f"Received: {name!r}, which is given one"
+        )
+    if len(inputs.shape) != 3:
+        raise ValueError(
+            "`model` must have recurrent layers over inputs [B, T, F]. "
+            f"Received: {name!r} over inputs of shape {inputs.shape}"
+        )
+    return keras.Model(functional._inputs_struct, inputs)
 
 
 class _Walk:
-    """One recurrent layer, and the sample of its steps."""
+    """One recurrent layer, the models before its calls, and the sample of its steps."""
 
-    def __init__(self, functional, node, points, seed):
-        self.layer, self.points = node.operation, points
-        given = (*node.arguments.args[1:2], node.arguments.kwargs.get("initial_state"))
-        if any(state is not None for state in given):
-            raise ValueError(
-                "`model` must give its recurrent layers no initial state. "
-                f"Received: {self.layer.name!r}, which is given one"
-            )
-        self.before = keras.Model(functional._inputs_struct, node.input_tensors[0])
+    def __init__(self, layer, points, seed):
+        self.layer, self.points, self.befores = layer, points, []
         self.random = np.random.default_rng(seed)
         self.keys, self.states, self.inputs = np.zeros(0), None, None
         self.run = tf.function(self._run, autograph=False, reduce_retracing=True)
         self.phi = tf.function(self._phi, autograph=False, reduce_retracing=True)
 
-    def sample(self, x):
+    def sample(self, inputs):
         """Take the steps of a batch into the sample: those with the smallest random keys stay."""
-        inputs = self.before(x, training=False)
         mask = getattr(inputs, "_keras_mask", None)
         present = np.ones(inputs.shape[:2], bool) if mask is None else np.asarray(mask)
         if self.layer.go_backwards:
@@ -169,6 +185,11 @@ class _Walk:
 def _measure(walk, order):
     states, inputs = walk.states, walk.inputs
     count, size = states.shape
+    if not count:
+        raise ValueError(
+            "`data` must have steps that are not masked. "
+            f"Received: none for the layer {walk.layer.name!r}"
+        )
     ratios = _pair_ratios(walk, order)
     rows = max(1, 2**24 // size**2)
     norms = [
@@ -185,7 +206,9 @@ def _pair_ratios(walk, order):
     states, inputs = walk.states, walk.inputs
     count = len(states)
     wide = states.astype(np.float64)
-    apart = np.sqrt(np.finfo(states.dtype).eps) * np.linalg.norm(wide, order, 1).max()
+    computed_in = tf.as_dtype(walk.layer.compute_dtype).as_numpy_dtype
+    rounding = float(ml_dtypes.finfo(computed_in).eps)
+    apart = np.sqrt(rounding) * np.linalg.norm(wide, order, 1).max()
     at_once, found = max(1, _ROWS // count), []
     for begin in range(0, count, at_once):
         some = np.arange(begin, min(begin + at_once, count))

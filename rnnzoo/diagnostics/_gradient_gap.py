@@ -41,7 +41,8 @@ def gradient_gap(model, data, k, loss=None, mode="gradient", batch_size=32):
     copy, `model` stays as it is. Dropout and detaching are off.
 
     Args:
-        model: A Functional or Sequential model with recurrent layers.
+        model: A Functional or Sequential model with recurrent layers, also in nested models, but
+            not inside other layers (`Bidirectional`).
         data: `(x, y)` or `(x, y, weights)` of arrays, or an iterable of such batches. Weights
             `[B, T]` (`[B]` for a model whose output has no time axis).
         k: An integer of at least 1, or a list of them.
@@ -71,13 +72,12 @@ def gradient_gap(model, data, k, loss=None, mode="gradient", batch_size=32):
     >>> bool(gap.relative[0] > gap.relative[2]), bool(gap.relative[2] < 1e-6)
     (True, True)
     """
-    ks = [_checks.integer("k", one) for one in ([k] if np.isscalar(k) else k)]
+    ks = [_checks.integer("k", one) for one in ([k] if np.ndim(k) == 0 else k)]
     if not ks:
         raise ValueError(f"`k` must hold at least one integer. Received: k={k!r}")
     batch_size = _checks.integer("batch_size", batch_size)
     loss = _data.step_loss(model, loss)
-    nodes = _data.recurrent_nodes(model)
-    if not nodes:
+    if not _recurrent_layers(model):
         raise ValueError(
             f"`model` must have a recurrent layer. Received: {model.name!r}, which has none"
         )
@@ -96,6 +96,22 @@ def gradient_gap(model, data, k, loss=None, mode="gradient", batch_size=32):
     norm = float(np.linalg.norm(full))
     with np.errstate(divide="ignore", invalid="ignore"):
         return GradientGap(np.array(ks), absolute, absolute / norm, norm)
+
+
+def _recurrent_layers(model):
+    """Those to truncate, in nested models too; one inside another layer would stay as it is."""
+    found = []
+    for layer in functional_of(model).layers:
+        if isinstance(layer, keras.layers.RNN):
+            found.append(layer)
+        elif isinstance(layer, keras.Model):
+            found += _recurrent_layers(layer)
+        elif any(isinstance(inner, keras.layers.RNN) for inner in layer._flatten_layers()):
+            raise ValueError(
+                "`model` must not have recurrent layers inside other layers, where they cannot be "
+                f"truncated. Received: {layer.name!r}, a {type(layer).__name__}"
+            )
+    return found
 
 
 def _truncated(model, k, mode):
@@ -127,6 +143,7 @@ def _gradient_function(model, loss):
                 )
             outputs = keras.tree.flatten(outputs)[0]
             steps = min(2, outputs.shape.rank - 1)
+            y = _data.check_targets(y, outputs.shape[:steps])
             losses = _data.check_steps(loss(y, outputs), outputs.shape[:steps])
             weights = tf.ones_like(losses) if weights is None else tf.cast(weights, losses.dtype)
             if not weights.shape.is_compatible_with(losses.shape):

@@ -46,7 +46,7 @@ def gradient_over_distance(
 
     Args:
         model: A Functional or Sequential model that `explicit_state` takes. If its output has no
-            time axis, its one loss is that of the last step.
+            time axis, its one loss is that of the last step. Of several inputs the first is x.
         data: `(x, y)` or `(x, y, weights)` of arrays, or an iterable of such batches, for example
             a `tf.data.Dataset`. Weights `[B, T]` (`[B]` without time) weigh the pairs of a loss in
             the mean; 0 leaves them out, as padded steps should be.
@@ -94,6 +94,13 @@ def gradient_over_distance(
     return GradientOverDistance(np.arange(reach + 1), mean, pairs)
 
 
+def _without_gradient(dtype):
+    return ValueError(
+        "`layer` must name the layer (the Embedding) whose output stands for x where the loss has "
+        f"no gradient with respect to the inputs themselves. Received: x of {dtype.name}"
+    )
+
+
 class _Measure:
     """The model behind the tensor that stands for x, and its windows."""
 
@@ -105,6 +112,11 @@ class _Measure:
         self.stream = explicit_state(tail, time_local)
         self._use_adjoints()
         self.has_time = self.stream.output_has_time[0]
+        if not self.stream.input_has_time[0]:
+            raise ValueError(
+                "`model` must have an input over time as its first, which stands for x, or `layer` "
+                f"be given. Received: inputs {self.stream.input_names}, layer=None"
+            )
         if len(self.stream.output_names) > 1:
             raise ValueError(
                 "`model` must have one output, that of the loss. "
@@ -130,6 +142,7 @@ class _Measure:
         inputs, mask = self._inputs(x)
         first = self.stream.input_names[0]
         rows, time = inputs[first].shape[:2]
+        y = _data.check_targets(y, [rows, time] if self.has_time else [rows])
         weights = self._weights(weights, rows, time)
         present = np.ones([rows, time]) if mask is None else np.asarray(mask, np.float64)
         state, position = self.stream.initial_state(rows), 0
@@ -139,7 +152,7 @@ class _Measure:
                 state = self.advance(*self._part(inputs, state, mask, position, start))
                 position = start
             part = self._part(inputs, state, mask, start, end)
-            targets = tf.convert_to_tensor(y)[:, begin:end] if self.has_time else y
+            targets = y[:, begin:end] if self.has_time else y
             norms = self.norms(*part, targets, tf.range(begin - start, end - start)).numpy()
             distance = np.arange(begin, end)[:, None] - np.arange(start, end)
             pairs = weights[:, begin:end, None] * present[:, None, start:end]
@@ -160,8 +173,11 @@ class _Measure:
             losses = self.loss(y, outputs)
             _data.check_steps(losses, [None] * (1 + self.has_time))
         gradient = tape.gradient(losses, inputs[first])
-        norms = tf.norm(tf.cast(gradient, tf.float64), axis=-1)
-        return tf.reshape(norms, [rows, copies, -1])
+        if gradient is None:
+            raise _without_gradient(inputs[first].dtype)
+        features = list(range(2, gradient.shape.rank))
+        squares = tf.reduce_sum(tf.cast(gradient, tf.float64) ** 2, features)
+        return tf.reshape(tf.sqrt(squares), [rows, copies, tf.shape(squares)[1]])
 
     def _inputs(self, x):
         """The inputs of the stream by name, and the mask of the layer that stands for x."""
@@ -171,12 +187,9 @@ class _Measure:
             mask = getattr(hidden, "_keras_mask", None)
             x = [hidden, *(flat[i] for i in self.others)]
         inputs = self.stream._flat_inputs(x)
-        if inputs[names[0]].dtype.is_integer and self.head is None:
-            raise ValueError(
-                "`layer` must name the layer (the Embedding) whose output has a gradient, because "
-                f"the inputs have none. Received: layer=None, inputs of {inputs[names[0]].dtype}"
-            )
-        kinds = {t.name: t.dtype for t in self.stream.model.inputs}
+        kinds = {t.name: tf.as_dtype(t.dtype) for t in self.stream.model.inputs}
+        if not kinds[names[0]].is_floating:
+            raise _without_gradient(kinds[names[0]])
         return {n: tf.cast(v, kinds[n]) for n, v in inputs.items()}, mask
 
     def _part(self, inputs, state, mask, begin, end):

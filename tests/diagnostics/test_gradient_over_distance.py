@@ -108,6 +108,8 @@ def test_bad_input():
         measure(model, (x, x, np.ones([1, 2])), loss="mse")
     with pytest.raises(ValueError, match=r"\(x, y\) or \(x, y, weights\). Received: 1 parts"):
         measure(model, (x,), loss="mse")
+    with pytest.raises(ValueError, match=r"the axes \(1, 4\) of .* Received: shape \(1, 1, 2\)"):
+        measure(model, (x, x[:, :1]), loss="mse")
     with pytest.raises(ValueError, match="at least one batch"):
         measure(model, [], loss="mse")
     with pytest.raises(TypeError, match=r"`data` must be .* Received: data of type str"):
@@ -115,8 +117,38 @@ def test_bad_input():
     tokens = keras.Sequential(
         [keras.Input((None,), dtype="int32"), keras.layers.Embedding(3, 2), keras.layers.LSTM(2)]
     )
-    with pytest.raises(ValueError, match=r"`layer` must name .* inputs of .*int32"):
+    with pytest.raises(ValueError, match=r"`layer` must name .* Received: x of int32"):
         measure(tokens, (np.zeros([1, 4], "int32"), x[:, 0]), loss="mse")
+    floats = keras.Sequential([keras.Input((None,)), *tokens.layers])
+    with pytest.raises(ValueError, match=r"`layer` must name .* Received: x of float32"):
+        measure(floats, (np.zeros([1, 4], "int32"), x[:, 0]), loss="mse")
+    static, sequence = keras.Input((4,), name="static"), keras.Input((None, 2), name="sequence")
+    last = keras.layers.Concatenate()([static, keras.layers.SimpleRNN(2)(sequence)])
+    with pytest.raises(ValueError, match=r"over time as its first.*\['static', 'sequence'\]"):
+        measure(keras.Model([static, sequence], last), ([x[:, 0], x], x[:, 0]), loss="mse")
+
+
+def test_features_of_any_rank_and_batches_without_rows():
+    """x [B, T] and [B, T, 2, 1], integers, have the gradients of [B, T, 1] and [B, T, 2]."""
+    flat = np.arange(2 * TIME).reshape(2, TIME)
+    for x, widen, features in [
+        (flat, lambda v: v[..., None], 1),
+        (np.stack([flat, -flat], -1)[..., None], lambda v: v[..., 0], 2),
+    ]:
+        rnn = keras.layers.SimpleRNN(1, "linear", use_bias=False, return_sequences=True)
+        widened = keras.layers.Lambda(widen, name="widen")
+        model = keras.Sequential([keras.Input((None, *x.shape[2:])), widened, rnn])
+        model.set_weights([np.ones([features, 1]), np.array([[0.5]])])
+        found = diagnostics.gradient_over_distance(
+            model,
+            [(x, x), (x[:0], x[:0])],
+            2,
+            loss=lambda y, out: out[..., 0],
+            block=TIME,
+            time_local="widen",
+        )
+        np.testing.assert_allclose(found.mean, np.sqrt(features) * 0.5 ** np.arange(3), rtol=1e-6)
+        assert found.pairs.tolist() == [2 * TIME, 2 * TIME - 2, 2 * TIME - 4]
 
 
 def test_other_inputs_stay_and_a_layer_within_may_stand_for_x(rng):
