@@ -76,7 +76,18 @@ def hardware():
 def write_json(path, content):
     """Write `content` so that a reader sees the old file or the new one, never a part."""
     with replacing(pathlib.Path(path)) as part:
-        part.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        part.write_text(_indented(content) + "\n", encoding="utf-8")
+
+
+def _indented(content, margin="\n"):
+    """JSON with a line for each entry; a list without lists or dicts in it (a curve) has one."""
+    inner = margin + "  "
+    if isinstance(content, dict) and content:
+        entries = [f"{json.dumps(k)}: {_indented(v, inner)}" for k, v in content.items()]
+        return f"{{{inner}{f',{inner}'.join(entries)}{margin}}}"
+    if isinstance(content, (list, tuple)) and any(isinstance(v, (dict, list)) for v in content):
+        return f"[{inner}{f',{inner}'.join(_indented(v, inner) for v in content)}{margin}]"
+    return json.dumps(content)
 
 
 def _plain(value):

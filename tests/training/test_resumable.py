@@ -308,3 +308,16 @@ def test_first_difference():
     assert run_record.first_difference(there, here) == ("b.c.1.d", None, 2)
     assert run_record.first_difference({"a": 1}, {"a": 1, "e": 0}) == ("e", None, 0)
     assert run_record.first_difference({"a": [1, 2]}, {"a": [1]}) == ("a", [1, 2], [1])
+
+
+def test_a_curve_is_one_line_of_a_record(tmp_path):
+    content = {
+        "a": {"curve": [1.5, None, "x"], "rows": [{"k": 1}, {}], "of": [[1, 2], []]},
+        "b": [],
+    }
+    run_record.write_json(tmp_path / "record.json", content)
+    text = (tmp_path / "record.json").read_text()
+    assert json.loads(text) == content
+    assert '\n    "curve": [1.5, null, "x"],\n' in text
+    assert '"of": [\n      [1, 2],\n      []\n    ]' in text
+    assert '{\n        "k": 1\n      },' in text
