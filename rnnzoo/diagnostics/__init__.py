@@ -7,6 +7,7 @@ _NAMES = {
     "gradient_gap": "gradient_gap",
     "gradient_over_distance": "gradient_over_distance",
     "hessian": "hessian",
+    "jacobian": "jacobian",
     "sensitivity": "sensitivity",
     "sensitivity_second_moment": "closed_forms",
     "state_second_moment": "closed_forms",

@@ -8,7 +8,6 @@ import tensorflow as tf
 
 from rnnzoo._streaming.rewire import functional_of
 from rnnzoo.diagnostics import _data
-from rnnzoo.diagnostics._data_contraction import _Walk
 
 
 def the_recurrent_node(model, layer, kind=keras.layers.RNN, words="recurrent"):
@@ -28,17 +27,30 @@ def the_recurrent_node(model, layer, kind=keras.layers.RNN, words="recurrent"):
     return nodes[0 if layer is None else names.index(layer)]
 
 
-class Steps(_Walk):
-    """The steps of one recurrent layer: what reaches it, and derivatives of each step."""
+class Steps:
+    """The steps of one recurrent layer: what reaches it, states side by side, derivatives."""
 
     def __init__(self, model, node):
-        super().__init__(functional_of(model), node, points=0, seed=0)
+        self.layer, inputs = node.operation, node.input_tensors[0]
+        given = (*node.arguments.args[1:2], node.arguments.kwargs.get("initial_state"))
+        if any(state is not None for state in given):
+            raise ValueError(
+                "`model` must give its recurrent layers no initial state. "
+                f"Received: {self.layer.name!r}, which is given one"
+            )
+        if len(inputs.shape) != 3:
+            raise ValueError(
+                "`model` must have recurrent layers over inputs [B, T, F]. "
+                f"Received: {self.layer.name!r} over inputs of shape {inputs.shape}"
+            )
+        self.before = keras.Model(functional_of(model)._inputs_struct, inputs)
+        self.dtype = tf.float64 if self.layer.compute_dtype == "float64" else tf.float32
 
     def sequences(self, x):
         """What reaches the layer, `[T, B, F]`, and which steps are real, `[T, B]`, in its order."""
         inputs = self.before(x, training=False)
         mask = getattr(inputs, "_keras_mask", None)
-        present = np.ones(inputs.shape[:2], bool) if mask is None else np.asarray(mask)
+        present = np.ones(inputs.shape[:2], bool) if mask is None else np.asarray(mask, bool)
         if self.layer.go_backwards:
             inputs, present = tf.reverse(inputs, [1]), present[:, ::-1]
         return tf.transpose(inputs, [1, 0, 2]), np.ascontiguousarray(present.T)
@@ -46,6 +58,17 @@ class Steps(_Walk):
     def start(self, rows):
         """The state before the first step, `[B, S]`."""
         return self._flat(self.layer.get_initial_state(batch_size=rows))
+
+    def step(self, state, x):
+        """One step on states side by side, `[B, S]` -> `[B, S]`."""
+        layer, dtype = self.layer, self.layer.compute_dtype
+        parts = tf.split(tf.cast(state, dtype), keras.tree.flatten(layer.state_size), axis=-1)
+        parts = keras.tree.pack_sequence_as(layer.state_size, parts)
+        options = {"training": False} if layer.cell._call_has_training_arg else {}
+        return self._flat(layer.cell(tf.cast(x, dtype), parts, **options)[1])
+
+    def _flat(self, states):
+        return tf.concat([tf.cast(s, self.dtype) for s in keras.tree.flatten(states)], axis=-1)
 
     def derivatives(self, state, x, variables=()):
         """(the next state `[B, S]`, its derivatives `[B, S, ...]` by the state and by variables).
@@ -62,7 +85,7 @@ class Steps(_Walk):
             with tf.GradientTape() as tape:
                 tape.watch([state, *values])
                 with scope:
-                    after = self._phi(state[None], x[None])[0]
+                    after = self.step(state[None], x[None])[0]
             return after, tape.jacobian(after, [state, *values], unconnected_gradients="zero")
 
         return tf.vectorized_map(row, (state, x))
