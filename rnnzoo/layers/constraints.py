@@ -87,11 +87,11 @@ class SpectralNorm(Projection):
     its Gram matrix, one further outside by singular values.
 
     Args:
-        bound: The bound `b`, a positive number.
+        bound: The bound `b`, in [1e-60, 1e60], whose fourth powers float64 can hold.
 
     Raises:
-        ValueError, TypeError: For a bound that is not a positive number, or a weight that is no
-            matrix. `InvalidArgumentError` at run time for a weight that is not finite.
+        ValueError, TypeError: For a bound out of its range or of the wrong type, or a weight that
+            is no matrix. `InvalidArgumentError` at run time for a weight that is not finite.
 
     Example:
 
@@ -102,7 +102,7 @@ class SpectralNorm(Projection):
     """
 
     def __init__(self, bound):
-        self.bound = _checks.real("bound", bound, 0.0, low_open=True)
+        self.bound = _checks.real("bound", bound, 1e-60, 1e60)
 
     def project(self, w, dtype):
         size = tf.abs(w)
@@ -110,8 +110,8 @@ class SpectralNorm(Projection):
             tf.norm(w),
             tf.sqrt(tf.reduce_max(tf.reduce_sum(size, 0)) * tf.reduce_max(tf.reduce_sum(size, 1))),
         )
-        clear = tf.minimum(*norms) * (1.0 + 8.0 * max(w.shape) * EPSILON) <= self.bound
         slack, target = self._slack(w.shape), self._target(w.shape, dtype)
+        clear = tf.minimum(*norms) * (1.0 + slack) <= self.bound
         near = tf.minimum(*norms) <= FAR * self.bound
         return tf.cond(
             clear,

@@ -110,6 +110,21 @@ def test_every_road_to_the_spectral_projection_is_exact(dtype, shape, away):
             np.testing.assert_array_equal(p, w)
 
 
+@pytest.mark.parametrize("bound", [1e-60, 1.0, 1e60])
+@pytest.mark.parametrize("rank", [1, 3])
+def test_a_matrix_of_any_scale_and_rank_is_held(bound, rank):
+    rng = np.random.default_rng(6)
+    left, right = (np.linalg.qr(rng.normal(size=[n, rank]))[0] for n in (5, 4))
+    base = left @ right.T
+    for scale in (1.0 + 1e-15, 1.5, 1e4, 1e150):  # equal singular values, and zeros
+        w = tf.constant(bound * scale * base)
+        p = SpectralNorm(bound)(w)
+        assert np.linalg.norm(p.numpy() / bound, 2) <= 1.0
+        if scale < 1e5:  # beyond, the rounding of w itself is above the bound
+            np.testing.assert_allclose(p.numpy() / bound, base, atol=1e-10)
+        np.testing.assert_array_equal(SpectralNorm(bound)(p), p)
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 @pytest.mark.parametrize("wrap", [lambda f: f, tf.function])
 def test_a_weight_that_is_not_finite_is_an_error(value, wrap):
@@ -136,6 +151,7 @@ def test_config_round_trip(constraint):
     ("make", "error", "words"),
     [
         (lambda: SpectralNorm(0.0), ValueError, r"`bound` must be .* Received: bound=0.0"),
+        (lambda: SpectralNorm(1e-100), ValueError, r"`bound` must be .* Received: bound=1e-100"),
         (lambda: SpectralNorm("1"), TypeError, r"`bound` must be a number. Received: bound='1'"),
         (lambda: SpectralNorm(1.0)(np.ones(3)), ValueError, r"matrices. Received: w.shape=\(3,\)"),
         (lambda: ColumnL1(1.0), TypeError, r"`radii` must be a list .* Received: radii=1.0"),
