@@ -19,6 +19,7 @@ Every result is rounded up: sums of n non-negative numbers are off by less than 
 import numpy as np
 
 EPSILON = float(np.finfo(np.float64).eps)
+TINY = float(np.finfo(np.float64).tiny)  # more than what underflow takes from a sum of products
 
 
 def sigmoid_above(reach, middle):
@@ -81,7 +82,7 @@ class LSTMGain:
         peak = np.divide(kept + gain, 2.0 * gain, out=anywhere, where=gain > 0)
         f = np.minimum(self.forget, peak)
         c = f * (kept + gain * (1.0 - f)) + np.maximum(moved[0] / 4.0, moved[2])
-        return rounded_up(np.concatenate([np.maximum(c, moved[3] / 4.0), c]), units)
+        return rounded_up(np.concatenate([np.maximum(c, moved[3] / 4.0), c]), units) + TINY
 
 
 class GRUGain:
@@ -128,7 +129,8 @@ class GRUGain:
             d = (v + moved[1] / 4.0) @ self.recurrent[:, 2 * units :] + self.inputs[2] * e
         twice = 2.0 * moved[0]
         # A concave parabola in z; its top lies at 1/2 + (v - d) / (2 twice).
-        top = np.divide(v - d, 2.0 * twice, out=np.sign(v - d) * np.inf, where=twice > 0)
-        z = np.clip(0.5 + np.nan_to_num(top), self.low, self.high)
+        level = np.where(v > d, np.inf, -np.inf)  # then an end of the interval is the best
+        top = np.divide(v - d, 2.0 * twice, out=level, where=twice > 0)
+        z = np.clip(0.5 + top, self.low, self.high)
         value = z * v + z * (1.0 - z) * twice + (1.0 - z) * d
-        return rounded_up(value, units)
+        return rounded_up(value, units) + TINY

@@ -5,7 +5,7 @@ import numpy as np
 import tensorflow as tf
 
 from rnnzoo import _checks
-from rnnzoo.layers._gains import LSTMGain
+from rnnzoo.layers._gains import TINY, LSTMGain
 from rnnzoo.layers._gate_budgets import gate_budgets
 from rnnzoo.layers._recurrent import Recurrent, cell_loop, full_precision
 from rnnzoo.layers._stable import ProjectedFromBuild, cell_arguments, refuse, stored_weights
@@ -250,7 +250,8 @@ class StableLSTM(Recurrent, keras.layers.LSTM):
             input_bound = _checks.real("input_bound", input_bound, 0.0, low_open=True)
         gain, steps = self.gain(input_bound), _checks.integer("steps", steps)
         moved = gain.step(np.ones(2 * self.units))
-        power = np.max(moved) ** steps
+        with np.errstate(over="ignore", under="ignore"):
+            power = np.max(moved) ** steps + TINY
         for _ in range(steps - 1):
             moved = gain.step(moved)
         return float(min(np.max(moved), power))

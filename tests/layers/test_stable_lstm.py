@@ -210,6 +210,7 @@ def test_the_bound_of_several_steps_is_tighter_than_the_power_and_holds(scale):
     steps = 4
     rate, bound = layer.contraction(), layer.contraction(steps=steps)
     assert layer.contraction(steps=1) == rate
+    assert 0.0 < layer.contraction(steps=20_000) < 1e-300  # no number of steps gains nothing
     assert bound <= rate**steps
     if scale < 1.0:
         assert bound < 0.99 * rate**steps
