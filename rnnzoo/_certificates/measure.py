@@ -1,30 +1,31 @@
 """The error of a truncated model, measured on data."""
 
-import math
-
 import numpy as np
 import tensorflow as tf
 
-from rnnzoo._certificates import rewrite
+from rnnzoo._streaming.rewire import feeds_embedding, functional_of
 from rnnzoo.diagnostics._data import batches
 from rnnzoo.layers.truncated_wrapper import TruncatedWrapper
 
 BATCH = 32  # rows that run at a time
 
 
-def errors(truncated, data, input_bound):
+def errors(recurrent, truncated, data, input_bound):
     """The worst and the mean error over rows and steps, and the size of the largest input."""
-    recurrent = rewrite.recurrent(truncated)
-    graphs = {}
+    graphs, functional = {}, functional_of(truncated)
     worst, total, steps, largest = 0.0, 0.0, 0, 0.0
     for x, *_ in batches(data, BATCH, targets=False):
         x = tf.nest.map_structure(tf.convert_to_tensor, x)
-        largest = max(largest, _largest(x, input_bound))
+        largest = max(largest, _largest(functional, x, input_bound))
         both = _both(graphs, recurrent, truncated, x)
         for full, cut in zip(*(tf.nest.flatten(y) for y in both)):
             gap = np.abs(np.asarray(full, np.float64) - np.asarray(cut, np.float64))
             gap = np.max(gap, axis=-1) if gap.ndim > 1 else gap
-            worst, total, steps = max(worst, np.max(gap)), total + gap.sum(), steps + gap.size
+            # NumPy's maximum, which keeps what is not a number.
+            worst = np.maximum(worst, np.max(gap, initial=0.0))
+            total, steps = total + gap.sum(), steps + gap.size
+    if not steps:
+        raise ValueError("`data` must hold at least one time step. Received: data without any")
     return float(worst), float(total / steps), largest
 
 
@@ -52,15 +53,16 @@ def _both(graphs, recurrent, truncated, x):
     return graphs[shapes](x)
 
 
-def _largest(x, bound):
-    """The largest size of the floating-point inputs of a batch."""
-    sizes = [
-        float(tf.reduce_max(tf.abs(tf.cast(v, tf.float64)))) if tf.size(v) else 0.0
-        for v in tf.nest.flatten(x)
-        if v.dtype.is_floating
+def _largest(functional, x, bound):
+    """The largest size of an input feature of a batch, of whatever type; tokens are none."""
+    features = [
+        np.abs(np.asarray(value, np.float64))
+        for tensor, value in zip(functional.inputs, functional._standardize_inputs(x))
+        if not feeds_embedding(functional, tensor)
     ]
-    largest = max(sizes, default=0.0)
-    if not all(map(math.isfinite, sizes)) or (bound is not None and largest > bound):
+    largest = max((float(np.max(v, initial=0.0)) for v in features), default=0.0)
+    finite = all(np.isfinite(v).all() for v in features)
+    if not finite or (bound is not None and largest > bound):
         raise ValueError(
             "`data` must hold finite inputs, within `input_bound` where that is given. "
             f"Received: an input of size {largest}, input_bound={bound}"

@@ -11,8 +11,8 @@ import math
 import keras
 import numpy as np
 
-from rnnzoo._certificates.recurrent import affine_size, image, spectral, stored
 from rnnzoo._certificates.signals import EPSILON, NoBound, Norms, Signal, plus, times, up
+from rnnzoo._certificates.weights import Affine, check_arithmetic, image, stored
 from rnnzoo.layers.stable_rnn import LIPSCHITZ
 
 _layers = keras.layers
@@ -37,19 +37,10 @@ def _scaled(norms, factor, features):
 
 
 def _dense(layer, signals, shape):
-    features = shape[-1]
     (signal,) = signals
     (kernel,) = stored(layer, "kernel")
-    bias = stored(layer, "bias")[0] if layer.use_bias else None
-    columns, whole = np.abs(kernel), spectral(kernel)
-    one = up(float(np.max(columns.sum(0))), len(kernel))
-    two = up(float(np.max(np.sqrt((columns**2).sum(0)))), len(kernel))
-
-    def moved(e):
-        sup = min(times(one, e.sup), times(two, e.two))
-        return Norms.of(sup, times(whole, e.two), features)
-
-    linear = signal.mapped(features, affine_size(kernel, bias, signal.size), moved)
+    affine = Affine(kernel, stored(layer, "bias")[0] if layer.use_bias else None)
+    linear = signal.mapped(shape[-1], affine.size(signal.size), affine.error)
     return activated(layer.activation, linear)
 
 
@@ -136,6 +127,8 @@ def _layer_normalization(layer, signals, shape):
         stored(layer, n)[0] if getattr(layer, n, None) is not None else np.array([default])
         for n, default in ((name, 1.0), ("beta", 0.0))
     )
+    if layer.epsilon <= 0.0:
+        raise NoBound("with epsilon=0 it is not Lipschitz")
     steep = up(1.0 / math.sqrt(layer.epsilon))
     (signal,) = signals
     size = Norms.of(math.inf, up(math.sqrt(features)), features)
@@ -248,6 +241,7 @@ def _time_distributed(layer, signals, shape):
     inner = layer.layer
     if type(inner) not in RULES or type(inner) in _OVER_TIME:
         raise NoBound(f"its layer, a {type(inner).__name__}, has no known Lipschitz constant")
+    check_arithmetic(inner)
     return RULES[type(inner)](inner, signals, (shape[0], *shape[2:]))
 
 

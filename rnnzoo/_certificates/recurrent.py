@@ -18,63 +18,24 @@ import math
 import keras
 import numpy as np
 
-from rnnzoo._certificates.signals import NoBound, Norms, geometric, plus, power, times, up
+from rnnzoo._certificates.linear import LRU, LinearRNN
+from rnnzoo._certificates.signals import NoBound, Norms, geometric, power, times, up
+from rnnzoo._certificates.weights import (
+    BOUNDED,
+    Affine,
+    check_arithmetic,
+    gate_weights,
+    image,
+    spectral,
+    two_norm,
+)
 from rnnzoo.layers._gains import GRUGain, LSTMGain
 from rnnzoo.layers._lru_cell import LRUCell
-from rnnzoo.layers._recurrent import HALF_PRECISION
-from rnnzoo.layers.constraints import spectral_norm_slack
+from rnnzoo.layers.linear_rnn import LinearRNNCell
 from rnnzoo.layers.stable_lstm import StableLSTM, StableLSTMCell
 from rnnzoo.layers.stable_rnn import LIPSCHITZ, StableRNNCell
 
-# Activations whose values lie in [-b, b].
-BOUNDED = {"tanh": 1.0, "sigmoid": 1.0, "hard_sigmoid": 1.0, "hard_tanh": 1.0, "softsign": 1.0}
-BOUNDED |= {"relu6": 6.0, "sparse_sigmoid": 1.0}
 MOST_STEPS = 64  # the longest r tried for a contraction of r steps
-
-
-def spectral(matrix):
-    """An upper bound of the largest singular value."""
-    if not matrix.size:
-        return 0.0
-    return float(np.linalg.norm(matrix, 2)) * (1.0 + spectral_norm_slack(matrix.shape))
-
-
-def stored(layer, *names):
-    """Weights in float64; refused where one is not finite."""
-    values = [np.asarray(keras.ops.convert_to_numpy(getattr(layer, n)), np.float64) for n in names]
-    for name, value in zip(names, values):
-        if not np.isfinite(value).all():
-            raise NoBound(f"its `{name}` is not finite")
-    return values
-
-
-def gate_weights(cell):
-    """kernel, recurrent kernel and bias (or None)."""
-    names = ("kernel", "recurrent_kernel", *(["bias"] if cell.use_bias else []))
-    return (*stored(cell, *names), None)[:3]
-
-
-def image(activation, units, before):
-    """`Norms` of activation(a) from those of `a`."""
-    bound = BOUNDED.get(activation.__name__, math.inf)
-    at_zero = abs(float(activation(keras.ops.zeros([], "float64")))) * (1.0 + 1e-6)
-    slope = LIPSCHITZ[activation]
-    sup = min(plus(times(slope, before.sup), at_zero), bound)
-    two = plus(times(slope, before.two), up(at_zero * math.sqrt(units)))
-    return Norms.of(sup, two, units)
-
-
-def affine_size(kernel, bias, size):
-    """`Norms` of x W + b from those of x."""
-    columns = np.abs(kernel)
-    one, two = columns.sum(0), np.sqrt((columns**2).sum(0))
-    shift = np.zeros(kernel.shape[1]) if bias is None else np.abs(bias)
-    sup = max(
-        (plus(min(times(o, size.sup), times(t, size.two)), b) for o, t, b in zip(one, two, shift)),
-        default=0.0,
-    )
-    both = plus(times(spectral(kernel), size.two), float(np.linalg.norm(shift)))
-    return Norms.of(up(sup, len(kernel)), up(both, len(shift)), kernel.shape[1])
 
 
 class SimpleRNN:
@@ -95,7 +56,7 @@ class SimpleRNN:
         self.inputs = times(self.slope, spectral(kernel))
         self.contraction = times(self.slope, spectral(recurrent))
         self.steps = 1 if self.contraction < 1.0 else None
-        driven = image(activation, self.units, affine_size(kernel, bias, size))
+        driven = image(activation, self.units, Affine(kernel, bias).size(size))
         bound = BOUNDED.get(activation.__name__, math.inf)
         two = times(driven.two, geometric(self.contraction, None))
         self.size = Norms.of(bound, two, self.units)
@@ -143,7 +104,9 @@ class Gated:
         total = self._sum(k)[: self.units]
         # The inputs of both models are clipped.
         sup = min(error.sup, 2.0 * self.input_bound)
-        return Norms.of(times(np.max(total), sup), times(up(_two(total), len(total)), sup), None)
+        return Norms.of(
+            times(np.max(total), sup), times(up(two_norm(total), len(total)), sup), None
+        )
 
     def _sum(self, k):
         if k is None:
@@ -163,78 +126,7 @@ class Gated:
 
     def _norms(self, state):
         h = state[: self.units]
-        return Norms.of(np.max(h), up(_two(h), len(h)), self.units)
-
-
-def _two(values):
-    with np.errstate(over="ignore"):
-        return float(np.sqrt(np.sum(np.square(values))))
-
-
-class LRU:
-    r"""$h_t = \lambda \odot h_{t-1} + b\,x_t$, $y_t = \Re[C h_t] + D x_t$, entry by entry.
-
-    $|h_j| \le \|b_j\| \|x\| / (1 - |\lambda_j|)$, an error of it after k steps $|\lambda_j|^k$ of
-    that. $\|\Re[C \Delta h]\|_2 \le \min(\| |C| v \|_2, \|C\|_2 \|v\|_2)$ if $|\Delta h| \le v$.
-    The weights are those that the layer's arithmetic has, and a few roundings of it more.
-    """
-
-    norm = "2"
-
-    def __init__(self, cell, size):
-        matrices = [np.asarray(keras.ops.convert_to_numpy(m), np.float64) for m in cell.matrices()]
-        if not all(np.isfinite(m).all() for m in matrices):
-            raise NoBound("a weight of it is not finite")
-        re, im, b, c, d = matrices
-        grown = 1.0 + 8.0 * float(np.finfo(cell.state_dtype).eps)
-        n, self.units = cell.n, cell.units
-        exact = np.abs(cell.eigenvalues())
-        self.moduli = np.maximum(np.hypot(re, im), exact) * grown
-        self.contraction = float(np.max(self.moduli))
-        self.steps = 1 if self.contraction < 1.0 else None
-        parts = np.hypot(b[:, :n], b[:, n:])  # [F, N]
-        self._b_sup, self._b_two = (
-            up(v * grown, 2 * len(b)) for v in (parts.sum(0), np.sqrt((parts**2).sum(0)))
-        )
-        self._b = spectral(b) * grown
-        self._c, self._c_norm = np.hypot(c[:n], c[n:]).T * grown, spectral(c)  # [units, N]
-        d = np.diag(d) if d.ndim == 1 else d
-        self._d = d
-        driven = self._driven(size)
-        with np.errstate(divide="ignore"):
-            self._start = up(driven * self._sums(None))
-        self.start = up(_two(self._start), n)
-        skipped = affine_size(d, None, size)
-        state = self._out(self._start)
-        self.size = Norms.of(plus(state.sup, skipped.sup), plus(state.two, skipped.two), self.units)
-
-    def _driven(self, norms):
-        """|B x| entry by entry."""
-        by_sup = [times(b, norms.sup) for b in self._b_sup]
-        return np.minimum(by_sup, [times(b, norms.two) for b in self._b_two])
-
-    def _sums(self, k):
-        return np.array([geometric(m, k) for m in self.moduli])
-
-    def _out(self, state):
-        r"""Of $\Re[C h]$ where $|h|$ is at most `state`."""
-        if not np.isfinite(state).all():
-            return Norms(math.inf, math.inf)
-        entries = up(self._c @ state, len(state))
-        two = min(up(_two(entries), self.units), times(self._c_norm, up(_two(state), len(state))))
-        return Norms.of(np.max(entries), two, self.units)
-
-    def decay(self, k):
-        powers = np.array([power(m, k) for m in self.moduli])
-        return self._out(np.array([times(p, s) for p, s in zip(powers, self._start)]))
-
-    def response(self, k, error):
-        entries = np.array([times(s, v) for s, v in zip(self._sums(k), self._driven(error))])
-        state = self._out(entries)
-        whole = times(self._c_norm, times(self._b, geometric(self.contraction, k)))
-        skipped = affine_size(self._d, None, error)
-        two = min(state.two, times(whole, error.two))
-        return Norms.of(plus(min(state.sup, two), skipped.sup), plus(two, skipped.two), self.units)
+        return Norms.of(np.max(h), up(two_norm(h), len(h)), self.units)
 
 
 def _standard_gates(cell):
@@ -244,11 +136,21 @@ def _standard_gates(cell):
         raise NoBound("the bound is derived for recurrent_activation='sigmoid'")
 
 
+def _check_class(layer):
+    """A cell says what a step is, but a layer of a class from elsewhere may do more than steps."""
+    for name in ("call", "inner_loop", "recur", "get_initial_state"):
+        method = getattr(type(layer), name, None)
+        if method and method.__module__.split(".")[0] not in ("keras", "rnnzoo"):
+            raise NoBound(f"its class has a method `{name}` of its own")
+
+
 def analysis(layer, size):
     """The class above that fits the cell of `layer`, for inputs of `Norms` `size`."""
+    _check_class(layer)
     cell = layer.cell
-    if getattr(cell, "compute_dtype", layer.compute_dtype) in [d.name for d in HALF_PRECISION]:
-        raise NoBound(f"it computes in {layer.compute_dtype}, whose rounding no bound here covers")
+    for part in (layer, cell):
+        if isinstance(part, keras.layers.Layer):
+            check_arithmetic(part)
     if not layer.built:
         raise NoBound("it is not built")
     kind = type(cell)  # a subclass may compute something else
@@ -267,4 +169,6 @@ def analysis(layer, size):
         return Gated(GRUGain(*gate_weights(cell), size.sup, cell.reset_after))
     if kind is LRUCell:
         return LRU(cell, size)
+    if kind is LinearRNNCell:
+        return LinearRNN(cell, size)
     raise NoBound(f"no bound is derived for a {kind.__name__}")

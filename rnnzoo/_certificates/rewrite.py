@@ -50,9 +50,7 @@ class _Rewrite:
         if isinstance(operation, (keras.Sequential, keras.Model)):
             nested = self._once(operation, lambda m: self.model(m, name=m.name))
             return nested(*args, **kwargs)
-        if not isinstance(operation, (keras.layers.RNN, TruncatedWrapper)) and hidden_recurrence(
-            operation
-        ):
+        if not isinstance(operation, keras.layers.RNN) and hidden_recurrence(operation):
             raise ValueError(
                 "`model` must have its recurrent layers in the open. Received: "
                 f"{type(operation).__name__} {operation.name!r}, which holds one inside"

@@ -4,15 +4,13 @@ import math
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from rnnzoo._certificates.pointwise import OPERATIONS, RULES
 from rnnzoo._certificates.recurrent import analysis
 from rnnzoo._certificates.signals import UNKNOWN, NoBound, Norms, Signal, plus, up
-from rnnzoo._streaming.rewire import functional_of
+from rnnzoo._certificates.weights import check_arithmetic
+from rnnzoo._streaming.rewire import feeds_embedding, functional_of
 from rnnzoo._streaming.time_local import why_not
-from rnnzoo.layers._recurrent import HALF_PRECISION
-from rnnzoo.layers.truncated_wrapper import TruncatedWrapper
 
 
 class Step:
@@ -26,7 +24,9 @@ class Step:
         self.reason, self.known = reason, known
 
 
-ONE = Norms(1.0, 1.0)
+# An error so small that no size of a signal caps it: what it grows to, divided by it, is exact.
+SMALL = 2.0**-200
+UNIT = Norms(SMALL, SMALL)
 
 
 def nodes(functional):
@@ -52,11 +52,13 @@ class Walk:
     def __init__(self, model, input_bound):
         self.steps = []
         functional = functional_of(model)
-        inputs = [self._input(tensor, input_bound) for tensor in functional.inputs]
+        inputs = [self._input(functional, tensor, input_bound) for tensor in functional.inputs]
         self.outputs = self._run(functional, inputs)
 
-    def _input(self, tensor, bound):
-        bound = math.inf if bound is None else bound
+    def _input(self, functional, tensor, bound):
+        # The bound is one of features; tokens are none, and what embeds them knows its own size.
+        if bound is None or feeds_embedding(functional, tensor):
+            bound = math.inf
         return Signal(tensor.shape[-1], Norms.of(bound, math.inf, tensor.shape[-1]))
 
     def _run(self, functional, inputs):
@@ -71,26 +73,24 @@ class Walk:
         given = keras.tree.flatten((args, {k: v for k, v in kwargs.items() if k != "mask"}))
         signals = [value for value in given if isinstance(value, Signal)]
         try:
+            if kwargs.get("training"):
+                raise NoBound("the model itself runs it in training mode")
             masks = [m for m in keras.tree.flatten(kwargs.get("mask")) if isinstance(m, Signal)]
             if not all(mask.exact for mask in masks):
                 raise NoBound("an error may change its mask")
             if isinstance(operation, (keras.Sequential, keras.Model)):
                 return self._run(functional_of(operation), signals)
-            if isinstance(operation, (keras.layers.RNN, TruncatedWrapper)):
+            if isinstance(operation, keras.layers.RNN):
                 made = self._recurrent(operation, args, kwargs, signals)
             else:
                 made = self._pointwise(operation, args, kwargs, signals, outputs)
         except NoBound as reason:
             known = all(math.isfinite(signal.size.sup) for signal in signals)
             self.steps.append(Step(operation, reason=str(reason), known=known))
-            return [Signal(t.shape[-1], UNKNOWN, lambda k: UNKNOWN) for t in outputs]
+            return [Signal(_features(t), UNKNOWN, lambda k: UNKNOWN) for t in outputs]
         return [made] if isinstance(made, Signal) else made
 
     def _recurrent(self, layer, args, kwargs, signals):
-        if isinstance(layer, TruncatedWrapper):
-            if layer.mode != "window":
-                raise NoBound(f"it is truncated in mode {layer.mode!r}, not 'window'")
-            layer = layer.layer
         if len(args) > 1 or kwargs.get("initial_state") is not None:
             raise NoBound("the model itself gives it an initial state")
         if layer.stateful:
@@ -105,8 +105,8 @@ class Walk:
             both = plus(cut.sup, moved.sup), plus(cut.two, moved.two)
             return Norms.of(*both, lemma.units)
 
-        moved = lemma.response(None, ONE)
-        lipschitz = moved.two if lemma.norm == "2" else moved.sup
+        unit = lemma.response(None, UNIT)
+        lipschitz = (unit.two if lemma.norm == "2" else unit.sup) / SMALL
         known = math.isfinite(signal.size.sup)
         self.steps.append(Step(layer, lemma, lipschitz, known=known))
         return Signal(lemma.units, lemma.size, error)
@@ -121,8 +121,12 @@ class Walk:
             if rule is None:
                 reason = why_not(operation, outputs) if outputs[0].ndim > 2 else None
                 raise NoBound(reason or "it has no known Lipschitz constant")
-            if is_layer and tf.as_dtype(operation.compute_dtype) in HALF_PRECISION:
-                raise NoBound(f"it computes in {operation.compute_dtype}")
+            if is_layer:
+                check_arithmetic(operation)
+            if type(operation) is not keras.layers.Embedding and None in [
+                signal.features for signal in signals
+            ]:
+                raise NoBound("the size of the last axis of its inputs is not known")
             if not is_layer:
                 signals = _operands(args, kwargs, signals)
             made = rule(operation, signals, outputs[0].shape)
@@ -130,14 +134,18 @@ class Walk:
             # What no error reaches is the same in both models; only its size is not known.
             if not exact:
                 raise
-            return [Signal(t.shape[-1] if t.ndim else None, UNKNOWN) for t in outputs]
+            return [Signal(_features(t), UNKNOWN) for t in outputs]
         if not exact and is_layer:
             lipschitz = None
             if len(signals) == 1:
-                unit = Signal(signals[0].features, signals[0].size, lambda k: ONE)
-                lipschitz = rule(operation, [unit], outputs[0].shape).error(0).two
+                unit = Signal(signals[0].features, UNKNOWN, lambda k: UNIT)
+                lipschitz = rule(operation, [unit], outputs[0].shape).error(0).two / SMALL
             self.steps.append(Step(operation, lipschitz=lipschitz))
         return made
+
+
+def _features(tensor):
+    return tensor.shape[-1] if tensor.ndim else None
 
 
 def _operands(args, kwargs, signals):
@@ -147,7 +155,7 @@ def _operands(args, kwargs, signals):
     for position, value in enumerate(operands):
         if isinstance(value, Signal):
             continue
-        if not np.isscalar(value) or isinstance(value, (str, bool)) or width is None:
+        if not np.isscalar(value) or isinstance(value, (str, bool)):
             raise NoBound("one of its operands is neither a signal of the model nor a number")
         size = abs(float(value))
         operands[position] = Signal(width, Norms.of(size, up(size * math.sqrt(width)), width))

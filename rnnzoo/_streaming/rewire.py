@@ -37,7 +37,7 @@ class Rewiring:
     def _input(self, functional, tensor):
         """A new input whose batch and time are free; a single step has no time axis."""
         has_time = tensor.ndim > 2 or (
-            tensor.ndim == 2 and (tensor.shape[1] is None or _feeds_embedding(functional, tensor))
+            tensor.ndim == 2 and (tensor.shape[1] is None or feeds_embedding(functional, tensor))
         )
         shape = tuple(tensor.shape[1:])
         if has_time:
@@ -250,7 +250,7 @@ def _mark_foreign(outputs, tensors, operation, reason):
         tensor._foreign = given[0] if given else (operation, reason)
 
 
-def _feeds_embedding(functional, tensor):
+def feeds_embedding(functional, tensor):
     """Whether a rank-2 input is a sequence of tokens: the only way it can have a time axis."""
     for node in (n for nodes in functional._nodes_by_depth.values() for n in nodes):
         if not any(t is tensor for t in node.input_tensors):
@@ -261,7 +261,7 @@ def _feeds_embedding(functional, tensor):
         if isinstance(operation, (keras.Sequential, keras.Model)):
             inner = functional_of(operation)
             for outer, own in zip(node.input_tensors, inner.inputs):
-                if outer is tensor and _feeds_embedding(inner, own):
+                if outer is tensor and feeds_embedding(inner, own):
                     return True
     return False
 

@@ -101,13 +101,17 @@ class LRUCell(LinearCell):
         re, im, _ = self._formula.decode(np, *weights)
         return re + 1j * im
 
-    def contraction(self):
-        """An upper bound of max |lambda|, both of the weights and of lambda as it is rounded."""
+    def moduli(self):
+        """Upper bounds of |lambda| `[N]`, both of the weights and of lambda as it is rounded."""
         re, im, _ = self._decode()
         rounded = np.hypot(*(np.asarray(v, np.float64) for v in (re, im)))
-        largest = max(np.max(np.abs(self.eigenvalues())), np.max(rounded))
         # Another device may round the exponential and the cosine in another way.
-        return float(largest * (1.0 + 4.0 * np.finfo(self.state_dtype).eps))
+        slack = 4.0 * float(np.finfo(self.state_dtype).eps)
+        return np.maximum(np.abs(self.eigenvalues()), rounded) * (1.0 + slack)
+
+    def contraction(self):
+        """An upper bound of max |lambda|."""
+        return float(np.max(self.moduli()))
 
     def _decode(self):
         return self._formula.decode(
