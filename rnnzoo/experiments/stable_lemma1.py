@@ -16,6 +16,8 @@ from rnnzoo.experiments import _experiment
 
 __all__ = ["NOTES", "PUBLISHED", "SCALES", "cells", "draw", "summarize"]
 
+ROUNDING = 1e-13  # errors below this share of the largest say nothing: float64 ends there
+
 PUBLISHED = [
     {
         "what": "state error of a truncated model (lemma 1)",
@@ -30,6 +32,9 @@ NOTES = [
     "deviations, and scaled by `input_scale`.",
     "LRU has no adversarial weights: it is linear, its error falls as its eigenvalues' powers "
     "whatever they are.",
+    "StableLSTM clips its inputs to [-1, 1], its default input_bound; the others see them whole.",
+    f"Errors below {ROUNDING:g} of a run's largest one are float64's rounding and are not held "
+    "against the bound.",
     "S is sqrt(units) or (|kernel| |x| + |bias|) / (1 - lambda), whichever is less, for StableRNN; "
     "1 / (1 - forget_bound) for StableLSTM; |B| |x| / (1 - lambda) for LRU.",
 ]
@@ -81,9 +86,6 @@ SCALES = {
         **{**_SIZES, "units": 256, "time": 768},
     ),
 }
-
-
-ROUNDING = 1e-13  # errors below this share of the largest say nothing: float64 ends there
 
 
 def cells(settings):

@@ -53,7 +53,7 @@ def _settings(layers, ks, seeds, steps, time, units, batch_size, test_size):
 
 
 SCALES = {
-    "smoke": _settings(["stable_rnn"], [1, 4], [0], 5, 12, 4, 4, 16),
+    "smoke": _settings(["stable_rnn"], [1, 4, 12], [0], 5, 12, 4, 4, 16),
     "desk": _settings(list(LAYERS), [1, 2, 4, 8, 16, 32], [0, 1], 600, 64, 32, 32, 512),
     "paper": _settings(
         list(LAYERS), [1, 2, 4, 8, 16, 32, 64, 96], list(range(10)), 20_000, 128, 128, 64, 2_048
