@@ -67,6 +67,15 @@ class Steps:
         options = {"training": False} if layer.cell._call_has_training_arg else {}
         return self._flat(layer.cell(tf.cast(x, dtype), parts, **options)[1])
 
+    def states(self, inputs, present):
+        """The state after each step, `[T, B, S]`; masked steps carry it."""
+
+        def step(state, at):
+            x, real = at
+            return tf.where(real[:, None], self.step(state, x), state)
+
+        return tf.scan(step, (inputs, present), self.start(tf.shape(inputs)[1]))
+
     def _flat(self, states):
         return tf.concat([tf.cast(s, self.dtype) for s in keras.tree.flatten(states)], axis=-1)
 
@@ -89,3 +98,28 @@ class Steps:
             return after, tape.jacobian(after, [state, *values], unconnected_gradients="zero")
 
         return tf.vectorized_map(row, (state, x))
+
+
+def probe(model, nodes):
+    """The model that gives the outputs of these calls of layers beside its own."""
+    functional = functional_of(model)
+    tensors = [node.output_tensors[0] for node in nodes]
+    return keras.Model(functional._inputs_struct, [tensors, functional.outputs])
+
+
+def weighted_loss(loss, y, outputs, weights):
+    """(the weighted sum of the losses of all steps, the sum of the weights), float64."""
+    outputs = keras.tree.flatten(outputs)
+    if len(outputs) > 1:
+        raise ValueError(
+            f"`model` must have one output, that of the loss. Received: {len(outputs)} outputs"
+        )
+    expected = outputs[0].shape[: min(2, outputs[0].shape.rank - 1)]
+    losses = tf.cast(_data.check_steps(loss(y, outputs[0]), expected), tf.float64)
+    weights = tf.ones_like(losses) if weights is None else tf.cast(weights, tf.float64)
+    if not weights.shape.is_compatible_with(losses.shape):
+        raise ValueError(
+            f"The weights in `data` must have the shape {tuple(losses.shape)}. "
+            f"Received: shape {tuple(weights.shape)}"
+        )
+    return tf.reduce_sum(weights * losses), tf.reduce_sum(weights)
