@@ -115,6 +115,7 @@ def weighted_loss(loss, y, outputs, weights):
             f"`model` must have one output, that of the loss. Received: {len(outputs)} outputs"
         )
     expected = outputs[0].shape[: min(2, outputs[0].shape.rank - 1)]
+    y = _data.check_targets(y, expected)
     losses = tf.cast(_data.check_steps(loss(y, outputs[0]), expected), tf.float64)
     weights = tf.ones_like(losses) if weights is None else tf.cast(weights, tf.float64)
     if not weights.shape.is_compatible_with(losses.shape):
