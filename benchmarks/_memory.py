@@ -8,15 +8,18 @@ from benchmarks._processes import PeerFailed, PeerMissing
 MB = 1e6
 
 
-def added(session, side, runs=1, before=0):
+def added(session, side, runs=1, warm=None):
     """Bytes that `runs` runs of `side` add at their peak, and the seconds of each run.
 
-    The first run traces and compiles, and what that takes is part of it unless it is among those
-    that come `before`.
+    The first run traces and compiles, which is part of both. What libraries take once, at the first
+    use of anything, is not where a smaller side `warm` has run before in the same process.
     """
     with session.process() as process:
+        if warm is not None:
+            process.make(warm.function, warm.kwargs)
+            process.run(1)
         process.make(side.function, side.kwargs)
-        reply = process.ask("peak", n=runs, before=before)
+        reply = process.ask("peak", n=runs)
     return reply["peak"] - reply["resident"], reply["seconds"]
 
 

@@ -3,7 +3,7 @@
     {"do": "make", "target": "module:function", "kwargs": {...}} -> {"made": true}
     {"do": "run", "n": 5}                                        -> {"seconds": [...]}
     {"do": "value"}                                              -> {"value": ...}
-    {"do": "peak", "n": 1, "before": 0}  -> {"resident": bytes, "peak": bytes, "seconds": [...]}
+    {"do": "peak", "n": 1}               -> {"resident": bytes, "peak": bytes, "seconds": [...]}
 
 `function(**kwargs)` builds the workload and returns a call without arguments that runs it once and
 returns when it is done; what it returns matters to "value" alone. A library that is not installed
@@ -46,12 +46,11 @@ class Worker:
         """What a run returns, for workloads that measure themselves."""
         return {"value": self.call()}
 
-    def peak(self, n, before=0):
+    def peak(self, n):
         """The high-water mark of resident memory before `n` runs (data there already) and after.
 
-        With `before`, so many runs come first, and what they left behind counts as resident.
+        They must be the first runs: TensorFlow keeps for the next what one has used.
         """
-        self.run(before)
         give_back_memory()
         forget_peak()
         resident = status_bytes("VmHWM")

@@ -66,20 +66,19 @@ def quick_curves():
 
 
 def sweep(session, what, axis, sizes, target, settings):
-    """A fresh process for every size, and in it the second run and those after it."""
+    """A fresh process for every size: the memory its first run adds, the time of the later ones."""
     session.tell(f"{what} against {axis}")
     fixed = {name: value for name, value in settings.items() if name != axis}
     curve = {"what": what, "axis": axis, "settings": fixed, "sizes": [], "ms": [], "mb": []}
     for size in sizes:
         try:
-            added, seconds = _memory.added(
-                session, Side(what, target, {**settings, axis: size}), runs=3, before=1
-            )
+            smallest, side = (Side(what, target, {**settings, axis: n}) for n in (sizes[0], size))
+            added, seconds = _memory.added(session, side, runs=4, warm=smallest)
         except (PeerFailed, PeerMissing) as error:
             curve["ended_by"] = _machine.without_paths(f"{axis}={size}: {error}")
             break
         curve["sizes"].append(size)
-        curve["ms"].append(_statistics.summary([1e3 * s for s in seconds]))
+        curve["ms"].append(_statistics.summary([1e3 * s for s in seconds[1:]]))
         curve["mb"].append(added / _memory.MB)
     if curve["sizes"]:
         times = [ms["median"] for ms in curve["ms"]]
