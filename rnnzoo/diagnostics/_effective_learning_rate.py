@@ -13,9 +13,14 @@ def effective_learning_rate(optimizer, gradient="moment"):
     $$\eta_j = \frac{\alpha\sqrt{1-\beta_2^t}}{\sqrt{v_j}+\epsilon}$$
 
     what the last step was, per unit of the mean gradient $\hat m=m/(1-\beta_1^t)$. With
-    `gradient="ones"` instead, the whole of the next step, were its gradient 1 everywhere:
-    $\alpha\sqrt{1-\beta_2^{t+1}}\,m'_j/((1-\beta_1^{t+1})(\sqrt{v'_j}+\epsilon))$ with $m'=\beta_1 m+1-\beta_1$ and $v'=\beta_2 v+1-\beta_2$, as published; this one
-    holds what is left of earlier gradients, and may be negative. Weight decay is no part of it.
+    `gradient="ones"` instead, the whole of the next step, were its gradient 1 everywhere, as
+    published:
+
+    $$\eta_j = \frac{\alpha\sqrt{1-\beta_2^{t+1}}\,m'_j}{(1-\beta_1^{t+1})(\sqrt{v'_j}+\epsilon)}
+    \qquad m'=\beta_1 m+1-\beta_1 \qquad v'=\beta_2 v+1-\beta_2$$
+
+    This one holds what is left of earlier gradients, and may be negative. Weight decay is no part
+    of it.
 
     Args:
         optimizer: A built `keras.optimizers.Adam` or `AdamW` without `amsgrad`.

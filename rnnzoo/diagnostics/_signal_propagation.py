@@ -132,9 +132,7 @@ def _nodes(model):
             f"`model` must have a recurrent layer. Received: {model.name!r}, which has none"
         )
     if len(set(names)) < len(names):
-        raise ValueError(
-            f"`model` must call each recurrent layer once. Received: calls of {names}"
-        )
+        raise ValueError(f"`model` must call each recurrent layer once. Received: calls of {names}")
     return nodes
 
 

@@ -26,8 +26,12 @@ def test_values_by_hand_and_the_rate_of_autoregressive_inputs():
     x += [3.0, -1.0]
     found = diagnostics.autocorrelation(x, max_lag=30, center=True)
     centred = x - x.mean((0, 1))
-    pairs = [centred[n, t, f] * centred[n, t + 7, f] for n in range(200) for t in range(393)
-             for f in range(2)]
+    pairs = [
+        centred[n, t, f] * centred[n, t + 7, f]
+        for n in range(200)
+        for t in range(393)
+        for f in range(2)
+    ]
     assert found.values[7] == pytest.approx(np.mean(pairs), rel=1e-10)
     # 80,000 steps that are independent about every tenth: an error of 1/sqrt(16,000) or so.
     assert found.rates[0] == pytest.approx(0.8, abs=0.02)

@@ -56,7 +56,7 @@ def test_the_callback_records_every_other_epoch():
 
 
 def test_bad_input():
-    with pytest.raises(TypeError, match="`optimizer` must be a keras.optimizers.Adam or AdamW"):
+    with pytest.raises(TypeError, match=r"`optimizer` must be a keras.optimizers.Adam or AdamW"):
         diagnostics.effective_learning_rate(keras.optimizers.SGD())
     with pytest.raises(TypeError, match="without amsgrad"):
         diagnostics.effective_learning_rate(keras.optimizers.Adam(amsgrad=True))
