@@ -142,7 +142,8 @@ class Ring(SquareBlocks):
         pairs[even, even] = pairs[even + 1, even + 1] = modulus * np.cos(phase)
         pairs[even + 1, even] = modulus * np.sin(phase)
         pairs[even, even + 1] = -pairs[even + 1, even]
-        q = _values(keras.initializers.Orthogonal(seed=seed), (n, n))
+        # A seed of its own: from the same one, Q would be a function of the moduli and phases.
+        q = _values(keras.initializers.Orthogonal(seed=_another(seed)), (n, n))
         return q @ pairs[:n, :n] @ q.T
 
     def get_config(self):
@@ -218,6 +219,13 @@ def draw_ring(n, r_min, r_max, max_phase, seed):
 def uniform(shape, seed):
     """Uniform numbers in [0, 1), in float64."""
     return _values(keras.initializers.RandomUniform(0.0, 1.0, seed=seed), shape)
+
+
+def _another(seed):
+    """A seed far from `seed` and its neighbours, which other gates and heads take."""
+    if seed is None:
+        return None
+    return int(np.random.SeedSequence([seed, 1]).generate_state(1)[0] >> 1)
 
 
 def own_seed(initializer):
