@@ -9,7 +9,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow; a value
 
 import click
 
-from rnnzoo import __version__, _cli_common, _cli_data, _cli_runs
+from rnnzoo import __version__, _cli_common, _cli_data, _cli_runs, _cli_serving
 
 EXPECTED = (ValueError, TypeError, OSError, ArithmeticError, ImportError)
 
@@ -49,7 +49,13 @@ def tasks():
     _cli_common.print_table("task", [(d.name, d.summary, _options(d.options)) for d in described])
 
 
-for _command in (_cli_data.data, _cli_runs.train, _cli_runs.reproduce, _cli_runs.demo):
+for _command in (
+    _cli_data.data,
+    _cli_runs.train,
+    _cli_runs.reproduce,
+    _cli_runs.demo,
+    _cli_serving.serve,
+):
     main.add_command(_command)
 
 

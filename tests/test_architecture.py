@@ -39,6 +39,7 @@ FLOORS = {
     "_cli_common": 7,
     "_cli_data": 7,
     "_cli_runs": 7,
+    "_cli_serving": 7,
     "cli": 7,
     "__main__": 7,
 }

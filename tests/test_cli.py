@@ -51,6 +51,7 @@ def test_help_needs_no_tensorflow():
         "export",
         "make-preset",
         "demo",
+        "serve",
     ):
         assert re.search(rf"^  {command} ", result.stdout, re.MULTILINE)
     assert rnnzoo.__version__ in result.stdout
