@@ -80,6 +80,14 @@ def test_ring_is_a_normal_matrix_with_eigenvalues_over_the_rings_area(n):
     assert np.linalg.norm(w, 2) < 0.9 + 1e-6
 
 
+def test_the_rings_rotation_is_not_drawn_from_the_seed_of_its_eigenvalues():
+    """From the same seed Keras makes a normal number of the very uniform numbers of the ring."""
+    w = Ring(0.6, 0.9, seed=4)((6, 6), dtype="float64").numpy()
+    q = np.asarray(keras.initializers.Orthogonal(seed=4)((6, 6)), float)
+    beside = np.triu(q.T @ w @ q, 2)
+    assert np.abs(beside).max() > 0.1
+
+
 def test_the_teachers_eigenvalues_are_those_of_a_random_matrix_moved():
     n, nu_0, theta_0 = 60, 0.9, 0.5
     w = TeacherEigenvalues(nu_0, seed=5)((n, n), dtype="float64").numpy()
