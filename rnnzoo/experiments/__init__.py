@@ -21,6 +21,10 @@ class Description(NamedTuple):
     cost: dict
 
 
+def _memory_cost(desk, paper):
+    return {"smoke": "seconds", "desk": desk, "paper": paper}
+
+
 _TABLE = {
     "rivals": (
         "rnnzoo.experiments.rivals",
@@ -50,6 +54,41 @@ _TABLE = {
         "rnnzoo.experiments.stable_theorem1",
         "prediction gap of trained truncated models against k",
         {"smoke": "seconds", "desk": "5 minutes on one core", "paper": "hours"},
+    ),
+    "memory/teacher": (
+        "rnnzoo.experiments.memory_teacher",
+        "a linear teacher of long memory, learned by an LRU and by a dense linear RNN",
+        _memory_cost("not yet run", "hours"),
+    ),
+    "memory/sensitivity": (
+        "rnnzoo.experiments.memory_sensitivity",
+        "moments of one unit's state and of its derivative: closed forms and Monte Carlo",
+        _memory_cost("not yet run", "an hour"),
+    ),
+    "memory/landscape": (
+        "rnnzoo.experiments.memory_landscape",
+        "one unit's loss in each parametrization, and the path that Adam takes",
+        _memory_cost("not yet run", "minutes"),
+    ),
+    "memory/ablation": (
+        "rnnzoo.experiments.memory_ablation",
+        "from the dense linear RNN to the LRU one change at a time, and over heads",
+        _memory_cost("not yet run", "hours"),
+    ),
+    "memory/hessian": (
+        "rnnzoo.experiments.memory_hessian",
+        "the Hessian at the optimum: dense against complex diagonal",
+        _memory_cost("not yet run", "minutes"),
+    ),
+    "memory/gru": (
+        "rnnzoo.experiments.memory_gru",
+        "a GRU's Jacobian over distance, against a diagonal recurrence's",
+        _memory_cost("not yet run", "an hour"),
+    ),
+    "memory/signal": (
+        "rnnzoo.experiments.memory_signal",
+        "signals and gradients in deep models over time scales, with and without norms",
+        _memory_cost("not yet run", "an hour"),
     ),
 }
 
