@@ -1,4 +1,4 @@
-"""python -m benchmarks NAME|all [--quick] [--out FOLDER]"""
+"""python -m benchmarks NAME|all [--quick] [--out FOLDER]; serving also [--soak SECONDS]"""
 
 import importlib
 import pathlib
@@ -24,6 +24,7 @@ NAMES = (
     "scaling",
     "gpu",
 )
+APART = "serving"  # has results of another kind, and a folder of its own; not one of "all"
 LOG_WIDTH = 140  # of a table that goes to a file
 
 
@@ -77,19 +78,26 @@ def show(console, title, session):
 @click.option(
     "--out",
     type=click.Path(file_okay=False, path_type=pathlib.Path),
-    default=pathlib.Path("results/benchmarks"),
-    show_default=True,
-    help="Folder of the results; --quick writes to its subfolder quick.",
+    help="Folder of the results: by default results/benchmarks, of serving results/serving; "
+    "--quick writes to its subfolder quick.",
 )
-def main(name, quick, out):
+@click.option("--soak", type=float, help="serving: load a server for so many seconds instead.")
+def main(name, quick, out, soak):
     """Measure NAME (or all) against its peers: a table here, JSON and a figure in OUT."""
-    if name != "all" and name not in NAMES:
+    if name not in (*NAMES, APART, "all"):
         raise click.UsageError(
-            f"NAME must be one of {', '.join(NAMES)}, or all. Received: NAME={name!r}"
+            f"NAME must be one of {', '.join((*NAMES, APART))}, or all. Received: NAME={name!r}"
         )
+    if soak is not None and (name != APART or soak <= 0):
+        raise click.UsageError(f"--soak must be above 0, with serving. Received: --soak {soak:g}")
+    if name == APART:
+        from benchmarks import serving
+
+        raise SystemExit(0 if serving.main(quick, soak, out, click.echo) else 1)
     console = rich.console.Console()
     if not console.is_terminal:
         console.width = LOG_WIDTH
+    out = out or pathlib.Path("results/benchmarks")
     folder = out / "quick" if quick else out
     whole = [measure(one, quick, folder, console) for one in (NAMES if name == "all" else [name])]
     if not all(whole):

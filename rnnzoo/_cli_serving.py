@@ -1,6 +1,7 @@
 """`rnnzoo serve`: exported models on this machine, for development and tests."""
 
 import logging
+import os
 import signal
 import threading
 
@@ -43,5 +44,7 @@ def serve(directories, host, grpc_port, rest_port, max_mb, queue, drain):
     for name, version in server.versions.items():
         click.echo(f"{name} version {version}: {server.grpc_address} and {server.rest_address}")
     ended.wait()
-    answered = server.stop(drain)
-    click.echo("Ended." if answered else f"Ended with requests unanswered after {drain:g} s.")
+    if not server.stop(drain):
+        click.echo(f"Ended with requests unanswered after {drain:g} s.", err=True)
+        os._exit(1)  # what still computes cannot be stopped otherwise
+    click.echo("Ended.")

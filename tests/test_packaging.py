@@ -1,7 +1,9 @@
 """What is built and installed: the wheel holds the package and its saved models, nothing else."""
 
 import configparser
+import importlib.metadata
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -55,6 +57,19 @@ def test_the_metadata_names_command_extras_and_licence(wheel):
     points = configparser.ConfigParser()
     points.read_string(wheel.read(f"{info}/entry_points.txt").decode())
     assert points["console_scripts"]["rnnzoo"] == "rnnzoo.cli:main"
+
+
+def test_every_extra_together_has_one_tensorflow():
+    """tensorflow-serving-api requires `tensorflow`; beside tensorflow-cpu there would be two."""
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg")
+    extras = config["options.extras_require"].values()
+    asked = "\n".join([config["options"]["install_requires"], *extras])
+    owners = {"tensorflow", "tensorflow-cpu", "tensorflow-gpu", "tf-nightly", "intel-tensorflow"}
+    assert owners & set(re.findall(r"^[\w-]+", asked, re.MULTILINE)) == {"tensorflow"}
+    required = importlib.metadata.requires("tensorflow-serving-api")
+    assert owners & {re.match(r"[\w-]+", line)[0] for line in required} == {"tensorflow"}
+    assert set(importlib.metadata.packages_distributions()["tensorflow"]) == {"tensorflow"}
 
 
 def test_an_unpacked_wheel_is_the_whole_package(wheel, tmp_path):

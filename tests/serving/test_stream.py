@@ -1,7 +1,12 @@
 """Streams over gRPC and REST: the same numbers as one call, and errors that say what is wrong."""
 
+import itertools
+import pathlib
 import shutil
 import socket
+import subprocess
+import sys
+import textwrap
 import threading
 import time
 
@@ -103,7 +108,7 @@ def test_a_state_moves_to_another_stream(server):
         with Stream(server.rest_address, "stack") as second:
             second.state = first.state
             y = [second.send(x[:, t]) for t in range(3, 6)]
-            with pytest.raises(ValueError, match="`state` must be a dict of state_h_detach"):
+            with pytest.raises(ValueError, match="`state` must be a dict of state_gru_h"):
                 second.state = {}
     np.testing.assert_allclose(np.stack(y, 1), model(x)[:, 3:], **CLOSE)
 
@@ -194,45 +199,59 @@ def test_a_silent_server_meets_the_deadline(scheme):
         assert time.monotonic() - begin < 3
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_a_stream_goes_on_when_its_server_is_back(way):
+def test_streams_go_on_when_their_server_is_back():
     model, folder = exported("single")
-    port, x = free_port(), x_of(1, 4)
-    with Server(folder, **{f"{way}_port": port}) as first:
-        stream = Stream(address_of(first, way), "single", reconnect=20, deadline=20)
-        for t in range(2):
+    ports, x = {"grpc_port": free_port(), "rest_port": free_port()}, x_of(1, 4)
+    with Server(folder, **ports) as first:
+        addresses = [address_of(first, way) for way in WAYS]
+        streams = [Stream(a, "single", reconnect=20, deadline=20) for a in addresses]
+        for t, stream in itertools.product(range(2), streams):
             stream.send(x[:, t])
     back = []
-    later = threading.Timer(0.5, lambda: back.append(Server(folder, **{f"{way}_port": port})))
+    later = threading.Timer(0.3, lambda: back.append(Server(folder, **ports)))
     later.start()
     try:
-        for t in range(2, 4):
-            y = stream.send(x[:, t])
-        np.testing.assert_allclose(y, model(x), **CLOSE)
+        for stream in streams:
+            y = [stream.send(x[:, t]) for t in range(2, 4)]
+            np.testing.assert_allclose(y[-1], model(x), **CLOSE)
+            stream.close()
     finally:
         later.join()
         back[0].stop()
-        stream.close()
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_a_stream_keeps_to_its_version_until_it_begins_anew(way, tmp_path):
+def test_a_stream_keeps_to_its_version_until_it_begins_anew(tmp_path):
     folder = tmp_path / "m"
     shutil.copytree(exported("single")[1], folder)
-    x = x_of(1, 2)
-    with Server(folder, poll=0.05) as server, Stream(address_of(server, way), "m") as stream:
-        stream.send(x[:, 0])
-        shutil.copytree(exported("tokens")[1] / "1", folder / "2.part")
-        (folder / "2.part").rename(folder / "2")
+    shutil.copytree(exported("tokens")[1] / "1", tmp_path / "2")
+    tokens, x = exported("tokens")[0](np.array([[5]], "int32")), x_of(1, 2)
+    with Server(folder, poll=0.05) as server:
+        streams = [Stream(address_of(server, way), "m") for way in WAYS]
+        for stream in streams:
+            stream.send(x[:, 0])
+        (tmp_path / "2").rename(folder / "2")
         while server.versions["m"] == 1:
             time.sleep(0.02)
-        with pytest.raises(ServingError, match=r"version 1 of 'm', on which .* is served no more"):
-            stream.send(x[:, 1])
-        stream.reset()
-        assert stream.version == 2
-        np.testing.assert_allclose(
-            stream.send([5]), exported("tokens")[0](np.array([[5]], "int32")), **CLOSE
-        )
+        for stream in streams:
+            with pytest.raises(ServingError, match=r"version 1 of 'm', on which .* is served no "):
+                stream.send(x[:, 1])
+            stream.reset()
+            assert stream.version == 2
+            np.testing.assert_allclose(stream.send([5]), tokens, **CLOSE)
+            stream.close()
+
+
+def test_a_client_over_rest_needs_no_tensorflow(server):
+    code = f"""
+        import sys
+        from rnnzoo.serving import Stream
+        with Stream({server.rest_address!r}, "single") as stream:
+            print(stream.send([[0.0] * {F}]).tolist(), "tensorflow" in sys.modules)
+    """
+    root = pathlib.Path(rnnzoo.__file__).parent.parent
+    command = [sys.executable, "-c", textwrap.dedent(code)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=root)
+    assert done.stdout == "[[0.0, 0.0, 0.0]] False\n"
 
 
 @pytest.mark.slow
