@@ -30,6 +30,8 @@ def train(
     task_options=None,
     layer_options=None,
     model_options=None,
+    bidirectional=False,
+    clip=True,
     command=None,
     console=None,
 ):
@@ -54,6 +56,8 @@ def train(
             to batch; there None is the task's own stride.
         task_options, layer_options: dicts.
         model_options: dict of what the task's `build_model` takes beside the layer.
+        bidirectional: True: each layer is `units` wide in both directions, outputs concatenated.
+        clip: False: without the task's clipping of the gradient's norm.
         command: what the record gives as the command.
         console: a `rich.console.Console` for the progress.
 
@@ -74,17 +78,20 @@ def train(
     stack = [
         _zoo.build(layer, units, **layer_options) for _ in range(_checks.integer("depth", depth))
     ]
+    if _checks.boolean("bidirectional", bidirectional):
+        stack = [keras.layers.Bidirectional(one) for one in stack]
     model = _model(built, stack, dict(model_options or {}))
     if k1 is not None or k2 is not None:
         if k1 is None:
             raise ValueError(f"`k2` must come with `k1`. Received: k1=None, k2={k2}")
         model = TruncatedBPTT(model, k1, k2, stateful=built.stream)
-    optimizer = _optimizer(built, learning_rate)
+    optimizer = _optimizer(built, learning_rate, clip)
     changing = _schedule(built, optimizer, schedule, epochs, schedule_options)
     model.compile(optimizer, built.loss, metrics=built.metrics)
     settings = {"layer": layer, "units": units, **layer_options, "k1": k1, "k2": k2, "seed": seed}
     settings |= {"model": dict(model_options)} if model_options else {}
     settings |= {"depth": depth} if depth > 1 else {}
+    settings |= {"bidirectional": True} if bidirectional else {}
     settings |= {"schedule": changing[0].settings()} if changing else {}
     bar = ProgressBar(int(built.train.cardinality()), f"{task} {layer}", console)
     try:
@@ -126,8 +133,10 @@ def _schedule(task, optimizer, name, epochs, options):
     return [made]
 
 
-def _optimizer(task, learning_rate):
+def _optimizer(task, learning_rate, clip):
     optimizer = task.optimizer()
+    if not _checks.boolean("clip", clip):
+        optimizer.global_clipnorm = None
     if learning_rate is not None:
         optimizer.learning_rate = _checks.real("learning_rate", learning_rate, 0.0, low_open=True)
     return optimizer

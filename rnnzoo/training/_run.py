@@ -1,5 +1,7 @@
 """A training run's folder: the state to resume from, the best model, the record and the logs."""
 
+import inspect
+import json
 import math
 import pathlib
 import sys
@@ -32,7 +34,9 @@ class Run:
             self._refuse_foreign_files()
             return
         self._arrays, kept = checkpoints.load_arrays(state)
-        difference = run_record.first_difference(kept["described"], self.described)
+        there = kept["described"]
+        there["task"] = {**self._defaults(), **there["task"]}
+        difference = run_record.first_difference(there, self.described)
         if difference is not None:
             setting, there, here = difference
             raise ValueError(
@@ -41,6 +45,13 @@ class Run:
             )
         for name in ("epoch", "best", "curve", "epoch_seconds", "parts"):
             setattr(self, name, kept[name])
+
+    def _defaults(self):
+        """What the task's options are by default, and were before the task had the option."""
+        options = inspect.signature(type(self.task)).parameters.values()
+        defaults = {option.name: option.default for option in options}
+        described = {name: defaults[name] for name in self.described["task"] if name in defaults}
+        return json.loads(json.dumps(described))
 
     def _refuse_foreign_files(self):
         for name in (BEST, METRICS):
