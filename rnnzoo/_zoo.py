@@ -7,7 +7,14 @@ import math
 from rnnzoo import _checks
 
 _KERAS_OPTIONS = {"use_bias": True, "dropout": 0.0, "go_backwards": False, "seed": None}
-_LSTM_OPTIONS = {**_KERAS_OPTIONS, "recurrent_dropout": 0.0, "unit_forget_bias": True}
+_LSTM_OPTIONS = {
+    **_KERAS_OPTIONS,
+    "recurrent_dropout": 0.0,
+    "unit_forget_bias": True,
+    "kernel_initializer": "glorot_uniform",
+    "recurrent_initializer": "orthogonal",
+    "bias_initializer": "zeros",
+}
 _LINEAR_OPTIONS = {"go_backwards": False, "seed": None}
 _RING_OPTIONS = {"r_min": 0.0, "r_max": 1.0, "max_phase": math.tau}
 _LRU_OPTIONS = {

@@ -21,6 +21,10 @@ class Description(NamedTuple):
     cost: dict
 
 
+def _hdetach_cost(desk):
+    return {"smoke": "seconds", "desk": desk, "paper": "days; for a GPU"}
+
+
 def _memory_cost(desk, paper):
     return {"smoke": "seconds", "desk": desk, "paper": paper}
 
@@ -54,6 +58,46 @@ _TABLE = {
         "rnnzoo.experiments.stable_theorem1",
         "prediction gap of trained truncated models against k",
         {"smoke": "seconds", "desk": "5 minutes on one core", "paper": "hours"},
+    ),
+    "hdetach/copy": (
+        "rnnzoo.experiments.hdetach_copy",
+        "the copying task: accuracy curves, epochs to 80 and 99 %, every seed",
+        _hdetach_cost("not yet run; sized for 20 minutes on one core"),
+    ),
+    "hdetach/transfer": (
+        "rnnzoo.experiments.hdetach_transfer",
+        "the copying task at longer delays than trained on",
+        _hdetach_cost("not yet run; sized for 20 minutes on one core"),
+    ),
+    "hdetach/cdetach": (
+        "rnnzoo.experiments.hdetach_cdetach",
+        "the gradient cut through c instead of h",
+        _hdetach_cost("not yet run; sized for 20 minutes on one core"),
+    ),
+    "hdetach/noclip": (
+        "rnnzoo.experiments.hdetach_noclip",
+        "with and without clipping of the gradient's norm",
+        _hdetach_cost("not yet run; sized for 20 minutes on one core"),
+    ),
+    "hdetach/robustness": (
+        "rnnzoo.experiments.hdetach_robustness",
+        "LSTM and h-detach over learning rates",
+        _hdetach_cost("not yet run; sized for 20 minutes on one core"),
+    ),
+    "hdetach/smnist": (
+        "rnnzoo.experiments.hdetach_smnist",
+        "digits read pixel by pixel",
+        _hdetach_cost("not yet run; sized for 20 minutes on one core"),
+    ),
+    "hdetach/pmnist": (
+        "rnnzoo.experiments.hdetach_pmnist",
+        "digits read pixel by pixel in a fixed random order",
+        _hdetach_cost("not yet run; sized for 20 minutes on one core"),
+    ),
+    "hdetach/deep": (
+        "rnnzoo.experiments.hdetach_deep",
+        "stacked and bidirectional LSTMs with h-detach",
+        _hdetach_cost("not yet run; sized for 20 minutes on one core"),
     ),
     "memory/teacher": (
         "rnnzoo.experiments.memory_teacher",

@@ -53,6 +53,7 @@ _TABLE = {
         "repeat ten symbols after a delay, with a target at every step",
         {
             "delay": 100,
+            "recalled": 10,
             "one_hot": False,
             "train_size": 100_000,
             "validation_size": 5_000,
@@ -85,6 +86,7 @@ _TABLE = {
         {
             "delay": 100,
             "delays": (200, 400, 500, 1000, 2000, 5000),
+            "recalled": 10,
             "one_hot": False,
             "train_size": 100_000,
             "validation_size": 5_000,

@@ -75,12 +75,15 @@ class Copy(Task):
         x = s_1 ... s_10, 0 (delay - 1 times), 9, 0 (10 times)
         y = 0 (delay + 10 times), s_1 ... s_10
 
-    with each s uniform over 1 ... 8. The sequence has ``delay + 20`` steps. The loss is the cross
-    entropy averaged over all steps. The published code draws its batches with replacement; here an
-    epoch is a permutation of the training set.
+    with each s uniform over 1 ... 8. The sequence has ``delay + 20`` steps; with another number of
+    symbols to recall, that number stands for 10 everywhere. The loss is the cross entropy averaged
+    over all steps. The published code draws its batches with replacement; here an epoch is a
+    permutation of the training set.
 
     Args:
         delay: the published T, at least 1 (default 100).
+        recalled: how many symbols, at least 1 (default 10, as published). Fewer are learned in far
+            fewer updates, and have to be kept as long.
         one_hot: False (default, as published): the input is the symbol's number as one real
             number. True: one of ten inputs is 1.
         train_size, validation_size: sequences, at least 1 (defaults 100,000 and 5,000, as
@@ -117,6 +120,7 @@ class Copy(Task):
         self,
         *,
         delay=100,
+        recalled=RECALLED,
         one_hot=False,
         train_size=100_000,
         validation_size=5_000,
@@ -130,7 +134,8 @@ class Copy(Task):
         self.train_size = _checks.integer("train_size", train_size)
         self.validation_size = _checks.integer("validation_size", validation_size)
         self.test_size = _checks.integer("test_size", test_size)
-        self.length = self.delay + 2 * RECALLED
+        self.recalled = _checks.integer("recalled", recalled)
+        self.length = self.delay + 2 * self.recalled
         self.input_shape = (self.length, MARKER + 1 if self.one_hot else 1)
         self.output_shape = (self.length, SYMBOLS + 1)
 
@@ -144,23 +149,23 @@ class Copy(Task):
 
     @property
     def baseline(self):
-        guessed = RECALLED / SYMBOLS
+        guessed = self.recalled / SYMBOLS
         return {
             "recall_accuracy": 1 / SYMBOLS,
-            "accuracy": (self.length - RECALLED + guessed) / self.length,
-            "loss": RECALLED * math.log(SYMBOLS) / self.length,
+            "accuracy": (self.length - self.recalled + guessed) / self.length,
+            "loss": self.recalled * math.log(SYMBOLS) / self.length,
         }
 
     def _load(self, split):
-        shape = (self.size(split), RECALLED)
+        shape = (self.size(split), self.recalled)
         return (self._generator(split).integers(1, SYMBOLS + 1, shape, dtype=np.uint8),)
 
     def _decode(self, symbols):
         symbols = tf.cast(symbols, tf.int32)
-        blanks = tf.zeros([tf.shape(symbols)[0], self.length - RECALLED], tf.int32)
+        blanks = tf.zeros([tf.shape(symbols)[0], self.length - self.recalled], tf.int32)
         before = blanks[:, : self.delay - 1]
         marker = tf.fill([tf.shape(symbols)[0], 1], MARKER)
-        x = tf.concat([symbols, before, marker, blanks[:, :RECALLED]], axis=1)
+        x = tf.concat([symbols, before, marker, blanks[:, : self.recalled]], axis=1)
         x = tf.ensure_shape(x, [None, self.length])
         y = tf.ensure_shape(tf.concat([blanks, symbols], axis=1), [None, self.length])
         if self.one_hot:

@@ -1,7 +1,7 @@
 """Transfer copying: train at one delay, evaluate at longer ones."""
 
 from rnnzoo import _checks
-from rnnzoo.tasks.copy import Copy
+from rnnzoo.tasks.copy import RECALLED, Copy
 
 # Accuracy over the ten recalled symbols, trained at delay 100, as read from the paper's table.
 PUBLISHED = {
@@ -36,7 +36,7 @@ class TransferCopy(Copy):
         delay: the delay of training, at least 1 (default 100, as published).
         delays: the delays of `scores`, at least one (default the published 200, 400, 500, 1000,
             2000 and 5000).
-        one_hot, train_size, validation_size, test_size, batch_size, seed: see `Copy`.
+        recalled, one_hot, train_size, validation_size, test_size, batch_size, seed: see `Copy`.
 
     Shapes, dtypes, loss, metrics and baseline: see `Copy`.
 
@@ -55,6 +55,7 @@ class TransferCopy(Copy):
         *,
         delay=100,
         delays=(200, 400, 500, 1000, 2000, 5000),
+        recalled=RECALLED,
         one_hot=False,
         train_size=100_000,
         validation_size=5_000,
@@ -64,6 +65,7 @@ class TransferCopy(Copy):
     ):
         super().__init__(
             delay=delay,
+            recalled=recalled,
             one_hot=one_hot,
             train_size=train_size,
             validation_size=validation_size,

@@ -46,6 +46,19 @@ def test_one_hot_is_the_same_sequence():
     np.testing.assert_array_equal(ys, yh)
 
 
+def test_fewer_symbols_are_recalled():
+    task = small(delay=5, recalled=2)
+    x, y = task.arrays("train")
+    assert x.shape == (400, 9, 1)
+    rest = [0] * 4 + [9, 0, 0]
+    np.testing.assert_array_equal(x[:, 2:, 0], np.tile(rest, (400, 1)))
+    np.testing.assert_array_equal(y[:, -2:], x[:, :2, 0])
+    assert not y[:, :-2].any()
+    assert task.baseline["loss"] == pytest.approx(2 * math.log(8) / 9)
+    assert task.baseline["accuracy"] == pytest.approx((7 + 2 / 8) / 9)
+    assert tasks.get(**task.get_config()).length == 9
+
+
 def test_published_defaults():
     task = tasks.get("copy")
     assert (task.input_shape, task.output_shape) == ((120, 1), (120, 9))

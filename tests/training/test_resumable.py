@@ -216,6 +216,19 @@ def test_other_settings_are_refused(uninterrupted, change, words):
     assert (folder / "state.npz").read_bytes() == before
 
 
+def test_option_that_the_task_did_not_have_then_had_its_default(uninterrupted, tmp_path):
+    """Nothing is left to train: the run is accepted, or refused where the option now differs."""
+    *_, folder = uninterrupted
+    arrays, kept = checkpoints.load_arrays(folder / "state.npz")
+    assert kept["described"]["task"].pop("recalled") == 10
+    checkpoints.save_arrays(tmp_path / "state.npz", arrays, kept)
+    model, task = make()
+    assert fit_resumable(model, task, 4, tmp_path, settings={"seed": 7})["epochs"] == 4
+    model, task = make(task=make_task(recalled=9))
+    with pytest.raises(ValueError, match=r"`task\.recalled` is 10\. Received: task\.recalled=9"):
+        fit_resumable(model, task, 4, tmp_path, settings={"seed": 7})
+
+
 def test_fewer_epochs_than_finished(uninterrupted):
     model, task = make()
     with pytest.raises(ValueError, match=r"`epochs` must be at least the 4 .*epochs=3"):
