@@ -72,7 +72,7 @@ def _settings(nu_0, rates, seeds, students, **training):
     }
 
 
-_RATES = [0.1, 0.032, 0.01, 0.0032, 0.001, 0.00032]
+_RATES = [0.32, 0.1, 0.032, 0.01, 0.0032, 0.001, 0.00032, 0.0001]
 SCALES = {
     "smoke": _settings(
         [0.5],
@@ -98,7 +98,7 @@ SCALES = {
     ),
     "paper": _settings(
         [0.36, 0.68, 0.84, 0.92, 0.96, 0.98, 0.99],
-        [0.32, *_RATES, 0.0001, 0.000032],
+        [*_RATES, 0.000032],
         10,
         _STUDENTS,
         size=64,
