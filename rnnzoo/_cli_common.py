@@ -59,6 +59,11 @@ def given(options, **named):
     return options
 
 
+def is_file(file_or_preset):
+    """Whether a word names a file; a preset's name has neither folder nor suffix."""
+    return file_or_preset.endswith(".keras") or os.sep in file_or_preset
+
+
 def command():
     """The command line as the user may repeat it."""
     words = ["rnnzoo", *sys.argv[1:]]

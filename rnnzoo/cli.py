@@ -9,7 +9,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow; a value
 
 import click
 
-from rnnzoo import __version__, _cli_common, _cli_data, _cli_runs, _cli_serving
+from rnnzoo import __version__, _cli_common, _cli_data, _cli_export, _cli_runs, _cli_serving
 
 EXPECTED = (ValueError, TypeError, OSError, ArithmeticError, ImportError)
 
@@ -54,6 +54,8 @@ for _command in (
     _cli_runs.train,
     _cli_runs.reproduce,
     _cli_runs.demo,
+    _cli_export.export,
+    _cli_export.load_check,
     _cli_serving.serve,
 ):
     main.add_command(_command)
@@ -93,7 +95,7 @@ def evaluate(file_or_preset, task, task_set, split, limit):
     from rnnzoo import presets as zoo
 
     options = _cli_common.pairs("--set", task_set)
-    if _is_file(file_or_preset) and not os.path.exists(file_or_preset):
+    if _cli_common.is_file(file_or_preset) and not os.path.exists(file_or_preset):
         raise FileNotFoundError(f"{file_or_preset}: there is no such file.")
     chosen = None
     if task is not None or options:
@@ -102,24 +104,6 @@ def evaluate(file_or_preset, task, task_set, split, limit):
     click.echo(f"{measured['task']['name']}, {measured['examples']:,} {split} sequences:")
     stated = {} if measured["stated"] is None else {measured["metric"]: measured["stated"]}
     _cli_common.print_scores(measured["results"], stated, "stated")
-
-
-@main.command()
-@click.argument("file_or_preset")
-@click.argument("directory", type=click.Path(file_okay=False))
-@click.option("--version", type=int, help="By default one more than the highest there.")
-def export(file_or_preset, directory, version):
-    """Write a .keras file or a preset as a SavedModel to DIRECTORY/<version>."""
-    _cli_common.tensorflow()
-    import importlib
-
-    from rnnzoo import checkpoints
-    from rnnzoo import presets as zoo
-
-    load = checkpoints.load_model if _is_file(file_or_preset) else zoo.load
-    model = load(file_or_preset)
-    written = importlib.import_module("rnnzoo.export").export(model, directory, version)
-    click.echo(f"Written: {written}")
 
 
 @main.command("make-preset")
@@ -144,10 +128,6 @@ def make_preset(run, folder, description, published, source, published_epochs):
         known["epochs"] = published_epochs
     written = zoo.from_run(run, folder, description=description, published=known)
     click.echo(f"Written: {written}")
-
-
-def _is_file(file_or_preset):
-    return file_or_preset.endswith(".keras") or os.sep in file_or_preset
 
 
 def _task_config(task, options, record):

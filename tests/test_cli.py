@@ -49,6 +49,7 @@ def test_help_needs_no_tensorflow():
         "reproduce",
         "evaluate",
         "export",
+        "load-check",
         "make-preset",
         "demo",
         "serve",

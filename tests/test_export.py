@@ -15,6 +15,7 @@ from tensorflow.core.framework import tensor_pb2
 
 import rnnzoo.layers as zoo
 from rnnzoo._export import check as _export_check
+from rnnzoo._export import saved_model
 from rnnzoo.export import ExportError, export
 from rnnzoo.serving import warmup
 
@@ -137,7 +138,7 @@ def test_no_steps_no_rows_and_no_length_leave_the_zero_state(exported, name, bat
 @pytest.mark.parametrize("name", _MODELS)
 def test_the_graph_has_stock_operations_and_the_models_weights_only(exported, name):
     model, path, _ = exported(name)
-    functions = _export_check.graph_functions(path)
+    functions = saved_model.graph_functions(path)
     assert functions
     assert not [f.signature.name for f in functions if f.attr["_XlaMustCompile"].b]
     operations = {node.op for f in functions for node in f.node_def}
@@ -319,7 +320,7 @@ def test_optimizer_and_jit_compile_do_not_reach_the_export(tmp_path):
     path = export(model, tmp_path / "m")
     stored = tf.train.list_variables(str(path / "variables" / "variables"))
     assert sum("VARIABLE_VALUE" in key for key, _ in stored) == len(model.weights) == 5
-    assert not any(f.attr["_XlaMustCompile"].b for f in _export_check.graph_functions(path))
+    assert not any(f.attr["_XlaMustCompile"].b for f in saved_model.graph_functions(path))
 
 
 def test_an_xla_compiled_layer_is_refused_and_leaves_nothing(tmp_path):

@@ -15,15 +15,15 @@ def truncated(model, k):
     def window(layer):
         return TruncatedWrapper(layer, k, name=layer.name)
 
-    return _Rewrite(keras.layers.RNN, window, "truncated").model(model)
+    return Rewrite(keras.layers.RNN, window, "truncated").model(model)
 
 
 def recurrent(model):
     """The recurrent model of which `model` is the truncated one."""
-    return _Rewrite(TruncatedWrapper, lambda wrapper: wrapper.layer, "recurrent").model(model)
+    return Rewrite(TruncatedWrapper, lambda wrapper: wrapper.layer, "recurrent").model(model)
 
 
-class _Rewrite:
+class Rewrite:
     """Replaces layers of the class `kind` by `change(layer)`, each once, in nested models too."""
 
     def __init__(self, kind, change, suffix):

@@ -1,71 +1,49 @@
-"""Whether an exported SavedModel computes what its source does, and holds what a server takes."""
-
-import pathlib
+"""Whether an export computes what its source does."""
 
 import numpy as np
 import tensorflow as tf
 
+from rnnzoo._export.errors import ExportError
 from rnnzoo._export.signatures import call_source
 
-_FORBIDDEN = ("PyFunc", "EagerPyFunc", "PyFuncStateless", "Xla", "Cudnn")
 _BATCH, _TIME = 3, 7
 
 
-class ExportError(RuntimeError):
-    """An export was written that does not hold what it should; nothing of it is kept."""
+def compare(callables, signatures):
+    """Compare an export with its source on random input.
 
+    Args:
+        callables: `{signature name: function from arrays to arrays}` of what was written.
+        signatures: the source's.
 
-def check_graph(folder):
-    """Refuse XLA-compiled functions and operations that a stock server does not have."""
-    for function in graph_functions(folder):
-        for part in (function, *function.node_def):
-            if part.attr["_XlaMustCompile"].b:
-                name = part.signature.name if part is function else part.name
-                raise ExportError(
-                    f"{name} is compiled with XLA, which a stock server refuses. Build the layer "
-                    "in a form that is not compiled."
-                )
-        for node in function.node_def:
-            if node.op.startswith(_FORBIDDEN):
-                raise ExportError(
-                    f"The operation {node.name} of type {node.op} is not one of a stock server's."
-                )
-
-
-def graph_functions(folder):
-    """All functions in the graph of a SavedModel, as protocol buffers."""
-    from tensorflow.core.protobuf import saved_model_pb2
-
-    content = (pathlib.Path(folder) / "saved_model.pb").read_bytes()
-    graphs = saved_model_pb2.SavedModel.FromString(content).meta_graphs
-    return [f for graph in graphs for f in graph.graph_def.library.function]
-
-
-def compare(folder, signatures, requests):
-    """Load the export and compare it with its source on random input.
-
-    Returns the largest difference of an output, which is within the square root of the source's
-    machine precision.
+    Returns:
+        The largest differences of an output or state, `{what was compared: number}`, each within
+        the square root of the source's machine precision.
     """
-    loaded = tf.saved_model.load(str(folder))
-    calls = {name: _Caller(loaded.signatures[name]) for name in signatures}
-    for name, request in requests:
+    calls = {name: _Named(name, callables[name], signatures[name]) for name in signatures}
+    for name, request in signatures.example_requests():
         calls[name](request)
-    difference = _whole(calls, signatures)
+    found = {"whole sequences against the source": _whole(calls, signatures)}
     if signatures.stream is not None:
-        difference = max(difference, _lengths(calls, signatures), _steps(calls, signatures))
-    return float(difference)
+        found["padded sequences against each alone"] = _lengths(calls, signatures)
+        found["step by step against whole sequences"] = _steps(calls, signatures)
+    return {what: float(difference) for what, difference in found.items()}
 
 
-class _Caller:
-    """A loaded signature on NumPy arrays."""
+class _Named:
+    """An exported signature, which must return what the source's does, by name."""
 
-    def __init__(self, function):
-        self.function = function
+    def __init__(self, name, call, signature):
+        self.name, self.call, self.outputs = name, call, sorted(signature.outputs())
 
     def __call__(self, arrays):
-        found = self.function(**{name: tf.constant(a) for name, a in arrays.items()})
-        return {name: value.numpy() for name, value in found.items()}
+        found = self.call(arrays)
+        if sorted(found) != self.outputs:
+            raise ExportError(
+                f"The export differs from its source: {self.name} returns {sorted(found)}, not "
+                f"{self.outputs}."
+            )
+        return found
 
 
 def _example(signatures):

@@ -14,7 +14,7 @@ class Signature:
 
     def __init__(self, function, inputs):
         _check_distinct([spec.name for spec in inputs])
-        self.inputs = inputs
+        self.inputs, self.body = inputs, function
         self.function = tf.function(function, input_signature=inputs, autograph=False)
 
     def outputs(self):
@@ -31,6 +31,7 @@ class Signatures(dict):
         stream: its `ExplicitState`, or None.
         reason: why there are no states, else None.
         state_names: names of the states, without prefix.
+        time_local: names of the layers that the caller vouched for.
         takes_lengths: whether `serving_default` has `lengths`.
         inputs: `{signature name: source name}` of the model's inputs; `outputs` likewise.
         input_has_time: for each input.
@@ -41,6 +42,7 @@ class Signatures(dict):
         super().__init__()
         self.model, self.stream, self.reason = model, stream, reason
         self.state_names = list(stream.state_names) if stream else []
+        self.time_local = list(stream.time_local_names) if stream else []
         self.takes_lengths = True
         sources = [tensor.name for tensor in functional_inputs]
         self.inputs = dict(zip(_names(sources, "x"), sources))
@@ -122,7 +124,7 @@ class _Whole:
         ):
             y = widened(flat[source])
             outputs[name] = y[:, :time] if timed else y
-        return {**outputs, **_next_states(self.stream, flat)}
+        return {**outputs, **next_states(self.stream, flat)}
 
 
 class _Step:
@@ -136,14 +138,11 @@ class _Step:
         count = len(self.signatures.inputs)
         with tf.control_dependencies([same_rows(arguments)]):
             arguments = [tf.identity(a) for a in arguments]
-        given = _as_sources(
-            self.signatures.inputs.values(), arguments[:count], self.signatures.sources
-        )
-        for name, value in zip(self.stream.state_names, arguments[count:]):
-            given[name] = tf.cast(value, self.stream.state_spec[name][1])
+        state = dict(zip(self.stream.state_names, arguments[count:]))
+        given = step_inputs(self.signatures, arguments[:count], state)
         flat = self.model(given, training=False)
         outputs = {n: widened(flat[source]) for n, source in self.signatures.outputs.items()}
-        return {**outputs, **_next_states(self.stream, flat)}
+        return {**outputs, **next_states(self.stream, flat)}
 
 
 class _Initial:
@@ -198,8 +197,15 @@ def _as_sources(names, values, tensors):
     return {n: tf.cast(v, t.dtype) for n, v, t in zip(names, values, tensors)}
 
 
-def _next_states(stream, flat):
-    return {f"next_state_{_safe(n)}": widened(flat[f"next_{n}"]) for n in stream.state_names}
+def step_inputs(signatures, inputs, state):
+    """What a step model takes, from inputs in their order and states by name."""
+    stream = signatures.stream
+    given = _as_sources(signatures.inputs.values(), inputs, signatures.sources)
+    return given | {n: tf.cast(state[n], stream.state_spec[n][1]) for n in stream.state_names}
+
+
+def next_states(stream, flat, prefix="next_"):
+    return {f"next_state_{_safe(n)}": widened(flat[prefix + n]) for n in stream.state_names}
 
 
 def widened(tensor):
