@@ -36,6 +36,9 @@ NOTES = [
     "hold the weights inside the unit circle after every step, as they do in training.",
     "The published run is the one without normalization. The normalized ones, the Cartesian way "
     "and the start at another modulus are ours.",
+    "Curvatures are those at a teacher of the run's angle, pi/100, and each of the moduli. With an "
+    "angle other than 0 the tanh weights are coupled there: the angle depends on both.",
+    "Losses below 1e-12 are float64's rounding of the closed form, which may be negative.",
     "`reached` is the first step at which the loss is below a thousandth of what it was; None "
     "where that did not happen.",
 ]
