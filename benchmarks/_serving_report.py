@@ -8,7 +8,8 @@ COLOURS = {"gRPC": "#1f4e79", "REST": "#c0392b"}
 HEAD = """# Serving, measured
 
 What `python -m benchmarks serving` and its `--soak` last measured here; `benchmarks/README.md` says
-how. Server (`rnnzoo serve`) and clients are Python processes that share the machine.
+how. Server (`rnnzoo serve`) and clients are Python processes that share the machine; the C++ loader has
+one thread, the others as many as there are cores. A call over the wire ends when its outputs are NumPy arrays.
 """
 
 
@@ -29,8 +30,12 @@ def write_readme(folder):
         if file.is_file():
             result = json.loads(file.read_text(encoding="utf-8"))
             machine = result["machine"]
+            versions = machine["versions"].items()
+            used = ", ".join(f"{name} {number}" for name, number in versions if number)
             text += f"\n## {result['title']}\n\n`{result['command']}`, {machine['date']}, "
-            text += f"{machine['cpu']}, cores: {machine['cores']}.\n\n![{name}]({name}.png)\n\n"
+            text += (
+                f"{machine['cpu']}, cores: {machine['cores']}; {used}.\n\n![{name}]({name}.png)\n\n"
+            )
             text += part(result)
     with replacing(folder / "README.md") as part_file:
         part_file.write_text(text, encoding="utf-8")

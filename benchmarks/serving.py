@@ -46,7 +46,7 @@ class Measured(list):
 
 def run(quick, folder, tell):
     """Measure everything; writes serving.json, serving.png and README.md to `folder`."""
-    seconds = 0.5 if quick else 2.0
+    seconds = 0.5 if quick else 1.5
     measured = Measured(tell)
     with tempfile.TemporaryDirectory() as temporary:
         version = in_worker("exported", folder=f"{temporary}/lstm", **SIZE)

@@ -17,6 +17,7 @@ from rnnzoo.serving.errors import HTTP_STATUS, ServingError
 _POST = re.compile(r"/v1/models/([^/:]+)(?:/versions/(\d{1,18}))?:(classify|regress|predict)")
 _GET = re.compile(r"/v1/models/([^/:]+)(?:/versions/(\d{1,18}))?(/metadata)?")
 _QUEUE_S = 30.0  # HTTP tells no deadline
+_DISCARDED = 64 * 2**20  # of a refused request, so that its client comes to read the answer
 _log = logging.getLogger(__name__)
 
 
@@ -63,9 +64,13 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self._answer(self._post)
 
     def _answer(self, respond):
+        length = self.headers.get("Content-Length", "")
+        self._unread = int(length) if re.fullmatch(r"\d{1,18}", length) else None
         try:
             with self.server.backend.admission.place():
-                self._send(200, respond())
+                body = respond()
+                self.close_connection |= bool(self._unread)  # what a GET brought along
+                self._send(200, body)
                 self.wfile.flush()
         except ServingError as error:
             self._refuse(HTTP_STATUS.get(error.code, 500), str(error))
@@ -76,8 +81,12 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self._refuse(500, f"{type(error).__name__}: {error}")
 
     def _refuse(self, status, message):
-        self.close_connection = True  # of the request, a part may be unread
+        self.close_connection = True
         self._send(status, json.dumps({"error": message}).encode())
+        self.wfile.flush()
+        left = min(self._unread or 0, _DISCARDED)
+        while left > 0 and (chunk := self.rfile.read(min(left, 2**16))):
+            left -= len(chunk)
 
     def _send(self, status, body):
         self.send_response(status)
@@ -114,17 +123,16 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             return _json.response(version.predict(name, arrays), by_rows)
 
     def _body(self):
-        length = self.headers.get("Content-Length", "")
-        if not length.isdecimal() or "Transfer-Encoding" in self.headers:
+        length, limit = self._unread, self.server.backend.limit
+        if length is None or "Transfer-Encoding" in self.headers:
             raise ServingError("INVALID_ARGUMENT", "A request must state its Content-Length.")
-        limit = self.server.backend.limit
-        if int(length[:19]) > limit:
+        if length > limit:
             raise ServingError(
                 "RESOURCE_EXHAUSTED",
-                f"A request of {length[:19]} bytes is more than the {limit:,} allowed here",
+                f"A request of {length:,} bytes is more than the {limit:,} allowed here",
             )
-        body = self.rfile.read(int(length))
-        if len(body) < int(length):
+        body, self._unread = self.rfile.read(length), 0
+        if len(body) < length:
             raise ServingError("INVALID_ARGUMENT", "The request ended before its Content-Length.")
         return body
 
