@@ -26,7 +26,7 @@ SCALES = {
         "seeds": [0],
     },
     "desk": {
-        "groups": {"T50": _hdetach.short_copy(50)},
+        "groups": {"T30": _hdetach.short_copy(30)},
         "variants": _hdetach.variants("lstm", "h0.25", "c0.25"),
         "learning_rates": [3e-3, 1e-2],
         "seeds": [0, 1],

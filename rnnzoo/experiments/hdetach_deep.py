@@ -53,7 +53,7 @@ SCALES = {
         "seeds": [0],
     },
     "desk": {
-        "groups": _groups(_hdetach.short_copy(50), "stacked", "bidirectional", "both"),
+        "groups": _groups(_hdetach.short_copy(30), "stacked", "bidirectional"),
         "variants": _hdetach.variants("lstm", "h0.5"),
         "learning_rates": [3e-3, 1e-2],
         "seeds": [0, 1],

@@ -33,7 +33,7 @@ SCALES = {
         "seeds": [0],
     },
     "desk": {
-        "groups": _both(_hdetach.short_copy(50)),
+        "groups": _both(_hdetach.short_copy(30)),
         "variants": _hdetach.variants("lstm", "h0.5"),
         "learning_rates": [3e-3, 1e-2],
         "seeds": [0, 1],

@@ -174,7 +174,7 @@ def small(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "id", [pytest.param(id, marks=[] if id == "hdetach/deep" else pytest.mark.slow) for id in IDS]
+    "id", [pytest.param(id, marks=[] if id == "hdetach/noclip" else pytest.mark.slow) for id in IDS]
 )
 def test_at_smoke_scale(id, tmp_path, monkeypatch):
     small(monkeypatch)
