@@ -253,7 +253,8 @@ def draw(settings, summary):
         axes[-1].set_ylabel("largest curvature")
         axes[-1].invert_xaxis()
         for panel in axes[-2:]:
-            panel.legend(fontsize="x-small")
+            if panel.lines:
+                panel.legend(fontsize="x-small")
     return figure
 
 

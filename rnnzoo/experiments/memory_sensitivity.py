@@ -221,7 +221,8 @@ def draw(settings, summary):
         title = f"{what[kind]}, phase {settings['phases'][phase]:.3g}"
         panel.set(xscale="log", yscale="log", xlabel=r"$1-|\lambda|$", title=title)
         panel.invert_xaxis()
-    axes[0].legend(fontsize="x-small", title="lines: theory", title_fontsize="x-small")
+    if axes[0].lines:
+        axes[0].legend(fontsize="x-small", title="lines: theory", title_fontsize="x-small")
     axes[3].axhspan(-2, 2, color="0.9")
     axes[3].set(
         xticks=range(len(settings["rho"])),

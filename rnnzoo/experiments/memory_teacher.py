@@ -167,7 +167,8 @@ def draw(settings, summary):
     axes[0].invert_xaxis()
     axes[1].set(xlabel="optimizer steps", ylabel="loss", title=f"nu_0 = {max(settings['nu_0']):g}")
     for panel in axes:
-        panel.legend(fontsize="x-small")
+        if panel.lines:
+            panel.legend(fontsize="x-small")
     return figure
 
 

@@ -196,6 +196,7 @@ def test_every_student_of_the_hessian_computes_the_teacher():
     np.testing.assert_allclose(answers[0], series, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_hessian_at_smoke_scale(tmp_path):
     """At the optimum it is the mean of J J', J by differences of the student's own outputs."""
     record = reproduce("memory/hessian", tmp_path)
