@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -55,8 +56,8 @@ def jacobian(model, data, distance, start=0, layer=None, batch_size=32):
     on the states that the data leads to, exactly, as the product of the steps' Jacobians. $h$ is
     the whole state, its parts side by side (h and c of an LSTM, real and imaginary parts of an
     LRU's). The diagonal is then all that joins a unit to itself: entry (i, j) with i = j modulo
-    the number of units. An LRU has nothing off it; how far that is true of a GRU says how much of
-    the theory of diagonal recurrences applies to it.
+    the number of units, in each of stacked cells by itself. An LRU has nothing off it; how far
+    that is true of a GRU says how much of the theory of diagonal recurrences applies to it.
 
     Args:
         model: A Functional or Sequential model with a recurrent layer (`keras.layers.RNN` and its
@@ -140,9 +141,14 @@ def _products(steps, step, inputs, start, distances):
 
 
 def _same_unit(layer):
-    """Which entries join a unit to itself: those of equal place in states of equal size."""
-    sizes = np.ravel(layer.state_size)
-    units = np.arange(sizes.sum())
-    if (sizes == sizes[0]).all():
-        units %= sizes[0]
+    """Which entries join a unit to itself: of equal place in states of equal size of one cell."""
+    units, first = [], 0
+    for cell in getattr(layer.cell, "cells", [layer.cell]):
+        sizes = keras.tree.flatten(cell.state_size)
+        shared = len(set(sizes)) == 1
+        for size in sizes:
+            units.append(first + np.arange(size))
+            first += 0 if shared else size
+        first += sizes[0] if shared else 0
+    units = np.concatenate(units)
     return units[:, None] == units

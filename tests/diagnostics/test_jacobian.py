@@ -75,6 +75,17 @@ def test_backwards_and_behind_another_layer(x):
     np.testing.assert_allclose(found, tape.batch_jacobian(after, state), rtol=1e-10)
 
 
+def test_stacked_cells_share_no_units(x):
+    """h and c of an LSTM, then a GRU's h: as many units, and others; it reads the LSTM's."""
+    cells = [keras.layers.LSTMCell(2), keras.layers.GRUCell(2)]
+    model = keras.Sequential([keras.Input((None, 2)), keras.layers.RNN(cells)])
+    found = diagnostics.jacobian(model, x.astype("float32"), 2)
+    units = np.array([0, 1, 0, 1, 2, 3])
+    np.testing.assert_array_equal(found.same_unit, units[:, None] == units)
+    assert np.abs(found.entries[0][:, 4:, :4]).min() > 0.0
+    assert not found.entries[0][:, :4, 4:].any()
+
+
 def test_bad_input(x):
     model = keras.Sequential([keras.Input((None, 2)), keras.layers.SimpleRNN(1, name="rnn")])
     with pytest.raises(ValueError, match=r"`distance` .* Received: distance=-1"):
