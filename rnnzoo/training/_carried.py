@@ -14,11 +14,12 @@ class CarriedState:
 
     def __init__(self, spec):
         self._empty = {n: tf.zeros([0, *shape], dtype) for n, (shape, dtype) in spec.items()}
+        # Under a distribution strategy each replica has its own.
+        own = {"trainable": False, "synchronization": tf.VariableSynchronization.ON_READ}
         self._variables = {
-            n: tf.Variable(v, trainable=False, shape=[None, *v.shape[1:]])
-            for n, v in self._empty.items()
+            n: tf.Variable(v, shape=[None, *v.shape[1:]], **own) for n, v in self._empty.items()
         }
-        self._size = tf.Variable(0, trainable=False)
+        self._size = tf.Variable(0, **own)
 
     def reset(self):
         self._size.assign(0)

@@ -1,18 +1,22 @@
 """TruncatedBPTT: the training step that walks a long sequence in strides."""
 
+from functools import partial
+
 import keras
 import tensorflow as tf
 
 from rnnzoo import _checks
 from rnnzoo.streaming import explicit_state
+from rnnzoo.training import _replicas
 from rnnzoo.training._carried import CarriedState, ResetEachEpoch
 from rnnzoo.training._evaluation import CarriedEvaluation
-from rnnzoo.training._steps import StepWeighted, stop_on, with_plain_errors
-from rnnzoo.training._windows import Windows, count_steps, cut_time, some_weight
+from rnnzoo.training._steps import stop_on, with_plain_errors
+from rnnzoo.training._update import WindowUpdate
+from rnnzoo.training._windows import Windows, cut_time
 
 
 @keras.saving.register_keras_serializable(package="rnnzoo")
-class TruncatedBPTT(CarriedEvaluation):
+class TruncatedBPTT(WindowUpdate, CarriedEvaluation):
     r"""Train a recurrent model by truncated back-propagation through time.
 
     A batch `[B, T, ...]` is walked in strides of `k1` steps; each stride is one optimizer step
@@ -44,7 +48,8 @@ class TruncatedBPTT(CarriedEvaluation):
     at zero state and leave the one carried in training alone; `predict` begins each batch so, and
     so does `evaluate` unless `stateful`.
 
-    Masks are those that the model makes (Masking, Embedding).
+    Masks are those that the model makes (Masking, Embedding). If model and trainer are made in the
+    scope of a `tf.distribute` strategy, steps are those of one device with the whole batch.
 
     Raises:
         ValueError: For a model that `explicit_state` refuses, that has `stateful` layers, or
@@ -83,6 +88,7 @@ class TruncatedBPTT(CarriedEvaluation):
         self.model = model
         self._carried = CarriedState(self._explicit.state_spec)
         self._evaluated = CarriedState(self._explicit.state_spec)
+        self._together = _replicas.of(self)
         self._penalty = None
         self.built = True
 
@@ -133,13 +139,16 @@ class TruncatedBPTT(CarriedEvaluation):
 
     def make_train_function(self, force=False):
         if self.train_function is None or force:
-            super().make_train_function(force)
+            if self._distribute_strategy is None:
+                super().make_train_function(force)
+            else:
+                self.train_function = _replicas.make_function(self, self.train_step)
             self.train_function = with_plain_errors(self.train_function)
         return self.train_function
 
     def reset_state(self):
         """Forget the carried state: the next batch begins at zero."""
-        self._carried.reset()
+        self._together.run(self._carried.reset)
 
     @property
     def losses(self):
@@ -147,28 +156,33 @@ class TruncatedBPTT(CarriedEvaluation):
         return super().losses if self._penalty is None else [self._penalty]
 
     def train_step(self, data):
-        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-        if not self.optimizer.built:
-            with tf.init_scope():
-                self.optimizer.build(self.trainable_variables)
-        steps = self._explicit.time_steps(x)
-        batch = tf.shape(keras.tree.flatten(x)[0])[0]
+        """One batch. Under a distribution strategy this is called outside of the replicas."""
+        _replicas.build_optimizer(self)
+        data = keras.utils.unpack_x_y_sample_weight(data)
+        steps, state = self._together.run(self._begin, *data)
+        steps = self._together.first(steps)
+        walk = self._walk if self._explicit.output_has_time[0] else self._walk_to_the_end
+        loss, state = walk(data, state, steps)
+        self._together.run(self._end, data[0], state, loss)
+        return self.get_metrics_result()
+
+    def _begin(self, x, y, sample_weight):
+        """The batch's time steps and its first state."""
+        steps = self._together.same("time steps of a batch", self._explicit.time_steps(x))
         stop_on(steps == 0, "A batch must have at least one time step. Received: T=", steps)
-        state = self._explicit.initial_state(batch)
-        if self.stateful:
-            state = self._carried.read(state, batch)
         if self._explicit.output_has_time[0]:
             self._windows.check_times("y", y, x, ranks=None)
             self._windows.check_times("sample_weight", sample_weight, x, ranks=1)
-            loss, state = self._walk(x, y, sample_weight, state, steps)
-        else:
-            loss, state = self._walk_to_the_end(x, y, sample_weight, state, steps)
-        if self.stateful:
-            self._carried.write(state, batch)
-        self._loss_tracker.update_state(loss, sample_weight=batch)
-        return self.get_metrics_result()
+        batch = _rows(x)
+        state = self._explicit.initial_state(batch)
+        return steps, self._carried.read(state, batch) if self.stateful else state
 
-    def _walk(self, x, y, sample_weight, state, steps):
+    def _end(self, x, state, loss):
+        if self.stateful:
+            self._carried.write(state, _rows(x))
+        self._loss_tracker.update_state(loss, sample_weight=_rows(x))
+
+    def _walk(self, data, state, steps):
         """Outputs over time: one update a stride.
 
         Where T is known, so is every stride's length, and the last, shorter one stands after the
@@ -178,15 +192,16 @@ class TruncatedBPTT(CarriedEvaluation):
         def walk(begin, length, window_state, last_state, loss_sum, count):
             del last_state
             end = tf.minimum(begin + self.k1, steps)
-            targets = cut_time(y, begin, end), cut_time(sample_weight, begin, end, per_row=True)
-            loss, weight, (window_state, last_state) = self._update_if_weighted(
-                lambda: self._windows.stride(x, window_state, begin, end, steps, length),
-                self._explicit.slice_time(x, begin, end, length),
-                *targets,
-            )
+            cut = self._together.run(partial(self._cut, length=length), *data, begin, end)
+
+            def window(x, state, begin, end, steps):
+                return self._windows.stride(x, state, begin, end, steps, length)
+
+            given = data[0], window_state, begin, end, steps
+            loss, weight, (window_state, last_state) = self._update_if_weighted(window, given, cut)
             return end, window_state, last_state, loss_sum + loss * weight, count + weight
 
-        known = self._explicit.static_time_steps(x)
+        known = self._explicit.static_time_steps(self._together.first(data[0]))
         rest = 0 if known is None else known % self.k1
         length = None if known is None else self.k1
         zero = tf.constant(0.0)
@@ -200,79 +215,31 @@ class TruncatedBPTT(CarriedEvaluation):
         _, _, state, loss_sum, count = walk(begin, rest, *sums) if rest else walked
         return tf.math.divide_no_nan(loss_sum, count), state
 
-    def _walk_to_the_end(self, x, y, sample_weight, state, steps):
+    def _cut(self, x, y, sample_weight, begin, end, length):
+        """A stride's inputs, targets and weights."""
+        weights = cut_time(sample_weight, begin, end, per_row=True)
+        return self._explicit.slice_time(x, begin, end, length), cut_time(y, begin, end), weights
+
+    def _walk_to_the_end(self, data, state, steps):
         """Outputs at the end alone: forward up to the last window, then one update."""
+        x, y, sample_weight = data
         first = tf.maximum(0, steps - self.k2)
+
+        def forward(x, state, begin, end):
+            return self._windows.forward(x, state, begin, end)
 
         def body(begin, state):
             end = tf.minimum(begin + self.k1, first)
-            _, state, _ = self._windows.forward(x, state, begin, end)
-            return end, state
+            return end, self._together.run(lambda *a: forward(*a)[1], x, state, begin, end)
 
         _, state = tf.while_loop(
             lambda begin, _: begin < first, body, (tf.constant(0), state), parallel_iterations=1
         )
-
+        end = self._together.run(self._explicit.slice_time, x, first, steps)
         loss, _, final = self._update_if_weighted(
-            lambda: self._windows.forward(x, state, first, steps),
-            self._explicit.slice_time(x, first, steps),
-            y,
-            sample_weight,
+            forward, (x, state, first, steps), (end, y, sample_weight)
         )
         return loss, final
-
-    def _update_if_weighted(self, window, x, y, sample_weight):
-        """`_update`, with an optimizer step only where some weight is not zero."""
-        if sample_weight is None:
-            return self._update(window, x, y, None, True)
-        return tf.cond(
-            some_weight(sample_weight),
-            lambda: self._update(window, x, y, sample_weight, True),
-            lambda: self._update(window, x, y, sample_weight, False),
-        )
-
-    def _update(self, window, x, y, sample_weight, learn):
-        """The loss of a window and, if `learn`, an optimizer step on it; metrics are updated."""
-        stride = self._explicit.time_steps(x) if self._explicit.output_has_time[0] else 1
-        means = StepWeighted(self.metrics, self._loss_tracker, stride)
-        with tf.GradientTape() as tape:
-            y_pred, states, self._penalty = window()
-            try:
-                loss = self._compute_loss(x, y, y_pred, sample_weight, training=True)
-            finally:
-                self._penalty = None
-            scaled = self.optimizer.scale_loss(loss)
-        mask = getattr(keras.tree.flatten(y_pred)[0], "_keras_mask", None)
-        if learn:
-            gradients = tape.gradient(scaled, self.trainable_variables)
-            self._apply(self._checked(gradients, loss), mask, sample_weight)
-        self.compute_metrics(x, y, y_pred, sample_weight=sample_weight)
-        means.finish()
-        states = tf.nest.map_structure(tf.stop_gradient, states)
-        return tf.cast(loss, tf.float32), count_steps(keras.tree.flatten(y_pred)[0], mask), states
-
-    def _checked(self, gradients, loss):
-        """The gradients, once the loss is known to be finite."""
-        stop = stop_on(
-            tf.logical_not(tf.math.is_finite(loss)),
-            "The loss is not finite at the optimizer step (counted from 0), loss: ",
-            self.optimizer.iterations,
-            loss,
-        )
-        with tf.control_dependencies(stop):
-            return [None if g is None else tf.identity(g) for g in gradients]
-
-    def _apply(self, gradients, mask, sample_weight):
-        """Take the step, unless the mask leaves nothing that has a loss."""
-
-        def apply():
-            self.optimizer.apply_gradients(list(zip(gradients, self.trainable_variables)))
-            return True
-
-        if mask is None:
-            apply()
-        else:
-            tf.cond(some_weight(sample_weight, mask), apply, lambda: True)
 
     def get_config(self):
         return {
@@ -288,3 +255,7 @@ class TruncatedBPTT(CarriedEvaluation):
     def from_config(cls, config, custom_objects=None):
         model = keras.saving.deserialize_keras_object(config["model"], custom_objects)
         return cls(**{**config, "model": model})
+
+
+def _rows(x):
+    return tf.shape(keras.tree.flatten(x)[0])[0]

@@ -1,0 +1,289 @@
+"""Steps under a distribution strategy that are those of one device with the whole batch.
+
+Keras's own step averages the replicas' losses, though masks leave them different numbers of time
+steps, and clips each replica's gradient before the sum. It cannot stand in a loop either: what the
+replicas do together must not be inside a `tf.while_loop` or `tf.cond` that one of them runs. So
+here loops and conditions stand outside of the replicas, with calls of `Replicas.run` in them, and
+the optimizer gets the sum of all gradients.
+"""
+
+from functools import partial
+
+import keras
+import tensorflow as tf
+
+from rnnzoo.training._steps import stop_on
+from rnnzoo.training._windows import count_steps
+
+
+class Alone:
+    """No strategy: one device, on which nothing is to be summed."""
+
+    def run(self, function, *args):
+        return function(*args)
+
+    def first(self, values):
+        return values
+
+    def any(self, flag):
+        return flag
+
+    def same(self, name, value):
+        del name
+        return value
+
+    def loss(self, model, loss, y_pred):
+        return OwnLoss(model, loss, y_pred)
+
+    def apply(self, optimizer, gradients, variables):
+        optimizer.apply(gradients, variables)
+
+
+class Replicas:
+    """The replicas of a strategy. `run`, `first` and `apply` are called outside of them, the other
+    methods in them."""
+
+    def __init__(self, strategy):
+        self.strategy = strategy
+
+    def run(self, function, *args):
+        return self.strategy.run(function, args)
+
+    def first(self, values):
+        """The values of the first replica here, where all have the same."""
+        return tf.nest.map_structure(
+            lambda value: self.strategy.experimental_local_results(value)[0], values
+        )
+
+    def sum(self, values):
+        context = tf.distribute.get_replica_context()
+        return context.all_reduce(tf.distribute.ReduceOp.SUM, values)
+
+    def any(self, flag):
+        return self.sum(tf.cast(flag, tf.int32)) > 0
+
+    def same(self, name, value):
+        """`value`, an integer; it is an error where replicas differ, which would wait forever."""
+        total, count = self.sum(value), self.strategy.num_replicas_in_sync
+        message = f"All replicas must have the same {name}. Received, their sum and one of them: "
+        with tf.control_dependencies(stop_on(total != count * value, message, total, value)):
+            return tf.identity(value)
+
+    def loss(self, model, loss, y_pred):
+        return SharedLoss(self, model, loss, y_pred)
+
+    def apply(self, optimizer, gradients, variables):
+        """An optimizer step on the summed gradients, which clipping therefore sees whole."""
+        inner = getattr(optimizer, "inner_optimizer", optimizer)
+        # Keras would clip, and then sum: here the sum is already taken.
+        vars(inner)["_all_reduce_sum_gradients"] = lambda pairs: pairs
+        try:
+            self.run(optimizer.apply, gradients, variables)
+        finally:
+            del vars(inner)["_all_reduce_sum_gradients"]
+
+
+def of(model):
+    """The `Replicas` of the strategy in whose scope the model was made, or `Alone`."""
+    strategy = model._distribute_strategy
+    return Alone() if strategy is None else Replicas(strategy)
+
+
+def build_optimizer(model):
+    """Make the optimizer's variables where the model's are."""
+    if not model.optimizer.built:
+        with tf.init_scope(), model.distribute_strategy.scope():
+            model.optimizer.build(model.trainable_variables)
+
+
+class OwnLoss:
+    """A loss as Keras has computed it, the rows it is of, and how many steps it averages."""
+
+    def __init__(self, model, loss, y_pred):
+        outputs = keras.tree.flatten(y_pred)
+        self.model = model
+        self.parts, self.shares = [loss], [tf.ones_like(loss)]
+        self.rows = tf.shape(outputs[0])[0]
+        self.count = count_steps(outputs[0], getattr(outputs[0], "_keras_mask", None))
+
+    def value(self):
+        return self.parts[0]
+
+    def gradients(self, tape):
+        """The gradient as the optimizer wants it; None for what the loss does not depend on."""
+        scaled = [self.model.optimizer.scale_loss(share) for share in self.shares]
+        variables = self.model.trainable_variables
+        return tape.gradient(self.parts, variables, output_gradients=scaled)
+
+
+class SharedLoss(OwnLoss):
+    r"""A loss that is an average over the rows or time steps of all replicas.
+
+    $$\ell = \sum_r \frac{n_r}{\sum_s n_s}\, d_r + \sum_r \frac{b_r}{\sum_s b_s}\, p_r$$
+
+    with the data's loss $d_r$ of a replica, its unmasked time steps $n_r$, its rows $b_r$ and its
+    penalties $p_r$ (which Keras divides by the rows, if they depend on data). Made in a replica,
+    under the tape. `loss` is what Keras computed there: $(d_r + p_r) / R$.
+    """
+
+    def __init__(self, replicas, model, loss, y_pred):
+        super().__init__(model, loss, y_pred)
+        _check_masks(y_pred)
+        self.replicas = replicas
+        # Before the sum, where the other replicas take their turn with the same model.
+        penalties = [tf.cast(value, loss.dtype) for value in model.losses]
+        penalty = tf.add_n(penalties) if penalties else tf.zeros_like(loss)
+        number = tf.cast(replicas.strategy.num_replicas_in_sync, loss.dtype)
+        self.parts = [loss * number - penalty, penalty]
+        own = tf.stack([self.count, tf.cast(self.rows, tf.float32)])
+        total = replicas.sum(own)
+        self.count = total[0]
+        self.shares = tf.unstack(tf.cast(tf.math.divide_no_nan(own, total), loss.dtype))
+
+    def value(self):
+        """The loss of all."""
+        return self.replicas.sum(tf.tensordot(self.shares, self.parts, 1))
+
+    def gradients(self, tape):
+        found = super().gradients(tape)
+        summed = iter(self.replicas.sum([g for g in found if g is not None]))
+        return [None if g is None else next(summed) for g in found]
+
+
+def _check_masks(y_pred):
+    outputs = keras.tree.flatten(y_pred)
+    if len(outputs) > 1 and any(hasattr(output, "_keras_mask") for output in outputs):
+        raise ValueError(
+            "`model` must have a single output if it is masked, where a strategy has replicas: "
+            "their losses are averages over one number of steps. Received: "
+            f"{len(outputs)} outputs"
+        )
+
+
+def make_function(model, step):
+    """What Keras's `fit` or `evaluate` calls with an iterator: `step` on its next batch.
+
+    `step` is called outside of the replicas.
+    """
+    _check(model)
+
+    def one_step_on_replicas(data):
+        with model._distribute_strategy.scope():
+            step(data)
+            return model.get_metrics_result()
+
+    if not model.run_eagerly:
+        one_step_on_replicas = tf.function(
+            one_step_on_replicas, reduce_retracing=True, autograph=False
+        )
+    return lambda iterator: one_step_on_replicas(next(iterator))
+
+
+def _check(model):
+    if model.steps_per_execution != 1:
+        raise ValueError(
+            "`steps_per_execution` must be 1 under a distribution strategy. "
+            f"Received: steps_per_execution={model.steps_per_execution}"
+        )
+    for loss in keras.tree.flatten(model.loss):
+        reduction = getattr(loss, "reduction", "sum_over_batch_size")
+        if reduction not in ("sum_over_batch_size", "mean"):
+            raise ValueError(
+                "`loss` must be an average over the batch (reduction='sum_over_batch_size') under "
+                f"a distribution strategy. Received: {loss.name} with reduction={reduction!r}"
+            )
+
+
+def replicate(model):
+    """Make `fit` and `evaluate` of a compiled model take the steps of one device.
+
+    The model is one that was made in the scope of a `tf.distribute` strategy. One that makes its
+    own functions (`TruncatedBPTT`) keeps them; compiling any other again undoes this.
+    """
+    vars(model)["_maybe_symbolic_build"] = partial(_symbolic_build, model)
+    if type(model).make_train_function is not keras.Model.make_train_function:
+        return
+    replicas = of(model)
+
+    def train(data):
+        build_optimizer(model)
+        gradients = replicas.first(replicas.run(_train_part, model, data))
+        replicas.apply(model.optimizer, gradients, model.trainable_variables)
+
+    model.train_function = make_function(model, train)
+    model.test_function = make_function(model, lambda data: replicas.run(_test_part, model, data))
+
+
+def _symbolic_build(model, iterator=None, data_batch=None):
+    """Keras's, for metrics and loss; that one reduces a batch over all processes, and fails."""
+    if iterator is not None:
+        _, _, batches = next(iter(iterator))
+        data_batch = next(batches)
+    with model._distribute_strategy.scope():
+        model._symbolic_build(data_batch=of(model).first(data_batch))
+
+
+def _train_part(model, data):
+    x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+    with tf.GradientTape() as tape:
+        y_pred = model(x, training=True)
+        loss = model._compute_loss(x, y, y_pred, sample_weight, training=True)
+        shared = of(model).loss(model, loss, y_pred)
+    gradients = shared.gradients(tape)
+    model._loss_tracker.update_state(shared.value(), sample_weight=shared.rows)
+    model.compute_metrics(x, y, y_pred, sample_weight=sample_weight)
+    return gradients
+
+
+def _test_part(model, data):
+    x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+    y_pred = model(x, training=False)
+    loss = model._compute_loss(x, y, y_pred, sample_weight, training=False)
+    shared = of(model).loss(model, loss, y_pred)
+    model._loss_tracker.update_state(shared.value(), sample_weight=shared.rows)
+    model.compute_metrics(x, y, y_pred, sample_weight=sample_weight)
+
+
+def all_have(model, number):
+    """Whether all replicas have the same `number`, once they have all come to say so."""
+    strategy = model._distribute_strategy
+    if strategy is None:
+        return True
+    replicas = Replicas(strategy)
+    total = replicas.first(replicas.run(replicas.sum, tf.constant(number)))
+    return int(total) == number * strategy.num_replicas_in_sync
+
+
+def share_batches(model, task, split):
+    """A split of a task, each batch cut by rows into as many parts as there are replicas.
+
+    Every process makes whole batches and keeps the rows of its own replicas, so that the order is
+    that of one process. Parts of a split's last batch may differ by one row.
+    """
+    dataset, strategy = getattr(task, split), model._distribute_strategy
+    if strategy is None:
+        return dataset
+    replicas = strategy.num_replicas_in_sync
+    if task.batch_size % replicas:
+        raise ValueError(
+            f"`batch_size` must be a multiple of the {replicas} replicas that share a batch. "
+            f"Received: batch_size={task.batch_size}"
+        )
+
+    def parts(context):
+        here = replicas // context.num_input_pipelines
+        first = context.input_pipeline_id * here
+
+        def cut(*batch):
+            def part(replica):
+                rows = tf.shape(tf.nest.flatten(batch)[0], tf.int64)[0]
+                begin, end = rows * replica // replicas, rows * (replica + 1) // replicas
+                return tf.nest.map_structure(lambda value: value[begin:end], batch)
+
+            return tf.data.Dataset.range(first, first + here).map(part)
+
+        return dataset.flat_map(cut)
+
+    shared = strategy.distribute_datasets_from_function(parts)
+    shared._cardinality = int(dataset.cardinality())  # which Keras asks for; it is lost in flat_map
+    return shared
