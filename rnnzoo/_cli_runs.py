@@ -1,8 +1,10 @@
 """`rnnzoo train`, `rnnzoo reproduce` and `rnnzoo demo`: the commands that compute for long."""
 
+import sys
+
 import click
 
-from rnnzoo import _cli_common
+from rnnzoo import _cli_common, _workers
 
 
 @click.command()
@@ -17,6 +19,12 @@ from rnnzoo import _cli_common
 @click.option("--k1", type=int, help="Truncated BPTT: time steps between two optimizer steps.")
 @click.option("--k2", type=int, help="Truncated BPTT: time steps that gradients reach (k1).")
 @click.option("--out", required=True, type=click.Path(file_okay=False), help="Folder of the run.")
+@click.option(
+    "--workers",
+    type=int,
+    help="Processes on this machine that share each batch and train as one. For several machines "
+    "give each the same command, without --workers, and TensorFlow's TF_CONFIG.",
+)
 @click.option("--depth", type=int, default=1, show_default=True, help="How many such layers.")
 @click.option(
     "--schedule",
@@ -32,12 +40,26 @@ from rnnzoo import _cli_common
 @click.option(
     "--schedule-set", multiple=True, metavar="KEY=VALUE", help="warmup, final; or factor."
 )
-def train(task, layer, p, batch_size, out, task_set, layer_set, model_set, schedule_set, **options):
+def train(
+    task,
+    layer,
+    p,
+    batch_size,
+    out,
+    workers,
+    task_set,
+    layer_set,
+    model_set,
+    schedule_set,
+    **options,
+):
     """Train a layer on TASK, keep the best epoch, and score it on the test set.
 
     Give the same command again to go on where it stopped; the result is that of a run that was
     not stopped. OUT gets best.keras, metrics.json, state.npz and logs (for TensorBoard).
     """
+    if workers is not None and _workers.launch(workers, sys.argv[1:]):
+        return
     _cli_common.tensorflow()
     from rnnzoo import training_run
 
@@ -52,6 +74,8 @@ def train(task, layer, p, batch_size, out, task_set, layer_set, model_set, sched
         command=_cli_common.command(),
         **options,
     )
+    if "test" not in record:
+        return  # a worker; the chief says it
     best = record["best"]
     click.echo(f"Best epoch {best['epoch']} of {record['epochs']}, on the test set:")
     _cli_common.print_scores(record["test"], record["baseline"])

@@ -5,12 +5,12 @@ import pathlib
 
 import keras
 
-from rnnzoo import _checks, _zoo
+from rnnzoo import _checks, _workers, _zoo
 from rnnzoo import tasks as zoo_tasks
 from rnnzoo.training import TruncatedBPTT, schedules
 from rnnzoo.training.curves import plot_curves
 from rnnzoo.training.progress import ProgressBar
-from rnnzoo.training.resumable import evaluate_best, fit_resumable
+from rnnzoo.training.resumable import evaluate_best, fit_resumable, meet
 
 
 def train(
@@ -37,6 +37,9 @@ def train(
 ):
     """Train a layer of the zoo on a task, resumably, and score its best epoch on the test set.
 
+    With TensorFlow's `TF_CONFIG` in the environment this process is one of several workers that
+    train as one, each on its rows of every batch; the chief (or worker 0) writes and scores.
+
     Args:
         task: a name, see ``rnnzoo tasks``.
         layer: a name, see ``rnnzoo layers``; None (default): the task's published one.
@@ -62,7 +65,8 @@ def train(
         console: a `rich.console.Console` for the progress.
 
     Returns:
-        The record of ``metrics.json``, with the test scores under "test".
+        The record of ``metrics.json``, with the test scores under "test" (of a worker that is not
+        the chief, without them).
     """
     task_options, layer_options = dict(task_options or {}), dict(layer_options or {})
     if "seed" in task_options:
@@ -70,28 +74,30 @@ def train(
             "`seed` must be given to the run, not to the task. "
             f"Received: seed={task_options['seed']!r} among the task's options"
         )
+    strategy = _workers.strategy()  # before anything is computed
     built = zoo_tasks.get(task, **task_options, seed=_checks.integer("seed", seed, 0))
     layer = built.default_layer if layer is None else layer
     units = built.default_units if units is None else units
     k1 = built.default_k1 if k1 is None else k1
-    keras.utils.set_random_seed(built.seed)
-    stack = [
-        _zoo.build(layer, units, **layer_options) for _ in range(_checks.integer("depth", depth))
-    ]
-    if _checks.boolean("bidirectional", bidirectional):
-        stack = [keras.layers.Bidirectional(one) for one in stack]
-    model = _model(built, stack, dict(model_options or {}))
-    if k1 is not None or k2 is not None:
-        if k1 is None:
-            raise ValueError(f"`k2` must come with `k1`. Received: k1=None, k2={k2}")
-        model = TruncatedBPTT(model, k1, k2, stateful=built.stream)
-    optimizer = _optimizer(built, learning_rate, clip)
-    changing = _schedule(built, optimizer, schedule, epochs, schedule_options)
-    model.compile(optimizer, built.loss, metrics=built.metrics)
+    with _workers.scope(strategy):
+        keras.utils.set_random_seed(built.seed)
+        count = _checks.integer("depth", depth)
+        stack = [_zoo.build(layer, units, **layer_options) for _ in range(count)]
+        if _checks.boolean("bidirectional", bidirectional):
+            stack = [keras.layers.Bidirectional(one) for one in stack]
+        model = _model(built, stack, dict(model_options or {}))
+        if k1 is not None or k2 is not None:
+            if k1 is None:
+                raise ValueError(f"`k2` must come with `k1`. Received: k1=None, k2={k2}")
+            model = TruncatedBPTT(model, k1, k2, stateful=built.stream)
+        optimizer = _optimizer(built, learning_rate, clip)
+        changing = _schedule(built, optimizer, schedule, epochs, schedule_options)
+        model.compile(optimizer, built.loss, metrics=built.metrics)
     settings = {"layer": layer, "units": units, **layer_options, "k1": k1, "k2": k2, "seed": seed}
     settings |= {"model": dict(model_options)} if model_options else {}
     settings |= {"depth": depth} if depth > 1 else {}
     settings |= {"bidirectional": True} if bidirectional else {}
+    settings |= {"workers": strategy.num_replicas_in_sync} if strategy else {}
     settings |= {"schedule": changing[0].settings()} if changing else {}
     bar = ProgressBar(int(built.train.cardinality()), f"{task} {layer}", console)
     try:
@@ -106,8 +112,10 @@ def train(
         )
     finally:
         bar.close()
-    record = {**record, "test": evaluate_best(built, out_dir)}
-    plot_curves(record, pathlib.Path(out_dir) / "curve.png")
+    if strategy is None or strategy.extended.should_checkpoint:
+        record = {**record, "test": evaluate_best(built, out_dir)}
+        plot_curves(record, pathlib.Path(out_dir) / "curve.png")
+    meet(model, record["epochs"])  # a worker that is gone stops the others
     return record
 
 
@@ -124,7 +132,7 @@ def _model(task, layer, options):
 
 def _schedule(task, optimizer, name, epochs, options):
     """The schedule as a list of callbacks, empty where the learning rate stays."""
-    rate = float(optimizer.learning_rate)
+    rate = float(keras.ops.convert_to_numpy(optimizer.learning_rate))
     batches = int(task.train.cardinality())
     made = schedules.make(name, rate, _checks.integer("epochs", epochs), batches, options)
     if made is None:

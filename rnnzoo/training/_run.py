@@ -11,15 +11,20 @@ import tensorflow as tf
 
 from rnnzoo import checkpoints
 from rnnzoo.training import run_record
+from rnnzoo.training._replicas import build_optimizer
 
 STATE, BEST, METRICS, LOGS = "state.npz", "best.keras", "metrics.json", "logs"
 
 
 class Run:
-    """One run's folder and what it says: the part that does not depend on Keras's training loop."""
+    """One run's folder and what it says: the part that does not depend on Keras's training loop.
+
+    Of several workers that train as one, the chief writes, and all of them read.
+    """
 
     def __init__(self, model, task, out_dir, settings, command):
         self.model, self.task, self.out_dir = model, task, out_dir
+        self.writes = model.distribute_strategy.extended.should_checkpoint
         self.described = run_record.describe(model, task, settings)
         self.command = command or " ".join([pathlib.Path(sys.argv[0]).name, *sys.argv[1:]])
         self.scalars = _Scalars(self.out_dir / LOGS)
@@ -75,7 +80,7 @@ class Run:
 
     def begin(self):
         """Put the kept state back, or keep the first one."""
-        self.model.optimizer.build(self.model.trainable_variables)
+        build_optimizer(self.model)
         if self._arrays is None:
             self.save()
             return
@@ -90,6 +95,8 @@ class Run:
 
     def save(self):
         """Write the state of all finished epochs, in one atomic step."""
+        if not self.writes:
+            return
         arrays = {k: keras.ops.convert_to_numpy(v) for k, v in self.variables().items()}
         kept = {
             "described": self.described,
@@ -111,8 +118,10 @@ class Run:
         value = self._monitored(logs)
         if self._improves(value):
             self.best = {"epoch": self.epoch, self.task.monitor: value}
-            checkpoints.save_model(self.model, self.out_dir / BEST)
-        self.scalars.write(self.epoch, logs)
+            if self.writes:
+                checkpoints.save_model(self.model, self.out_dir / BEST)
+        if self.writes:
+            self.scalars.write(self.epoch, logs)
         self.save()
         self.write_metrics()
 
@@ -131,7 +140,7 @@ class Run:
         return value > best if self.task.monitor_mode == "max" else value < best
 
     def write_metrics(self):
-        """Write and return the record that people read."""
+        """Return the record that people read, once written."""
         record = {
             "settings": self.described["settings"],
             "task": self.task.get_config(),
@@ -150,7 +159,8 @@ class Run:
             "versions": run_record.versions(),
             "hardware": run_record.hardware(),
         }
-        run_record.write_json(self.out_dir / METRICS, record)
+        if self.writes:
+            run_record.write_json(self.out_dir / METRICS, record)
         return record
 
 

@@ -8,7 +8,7 @@ import time
 import keras
 
 from rnnzoo import _checks, checkpoints
-from rnnzoo.training import run_record
+from rnnzoo.training import _replicas, run_record
 from rnnzoo.training._run import BEST, METRICS, Run
 from rnnzoo.training.schedules import Schedule
 
@@ -45,9 +45,14 @@ def fit_resumable(model, task, epochs, out_dir, *, settings=None, callbacks=(), 
     Returns:
         What ``metrics.json`` holds, as a dict.
 
+    A model made in the scope of a `tf.distribute` strategy takes the steps that one device would
+    take with the whole batch: the strategy's replicas share its rows, and gradients are clipped as
+    a whole. Of several workers the chief writes; `out_dir` must be one folder that all see.
+
     Raises:
-        ValueError: an argument is out of range, or `out_dir` holds a run with other settings (the
-            message names the first that differs) or files of another origin.
+        ValueError: an argument is out of range, the replicas do not divide the task's batch size,
+            or `out_dir` holds a run with other settings (the message names the first that differs)
+            or files of another origin.
         NonFiniteLossError: the loss is not finite. The last finished epoch and the best checkpoint
             stay as they are.
 
@@ -64,18 +69,22 @@ def fit_resumable(model, task, epochs, out_dir, *, settings=None, callbacks=(), 
     _checks.integer("epochs", epochs)
     _check_model(model)
     _check_callbacks(callbacks)
+    if model._distribute_strategy is not None:
+        _replicas.replicate(model)
+    train, validation = (_replicas.share_batches(model, task, s) for s in ("train", "validation"))
     run = Run(model, task, pathlib.Path(out_dir), settings, command)
     if run.epoch > epochs:
         raise ValueError(
             f"`epochs` must be at least the {run.epoch} that {run.out_dir} has finished. "
             f"Received: epochs={epochs}"
         )
+    meet(model, run.epoch)
     for callback in callbacks:
         if isinstance(callback, Schedule):
             callback.curve = run.curve
     model.fit(
-        task.train,
-        validation_data=task.validation,
+        train,
+        validation_data=validation,
         initial_epoch=run.epoch,
         epochs=epochs,
         shuffle=False,  # the task shuffles
@@ -83,6 +92,15 @@ def fit_resumable(model, task, epochs, out_dir, *, settings=None, callbacks=(), 
         verbose=0,
     )
     return run.write_metrics()
+
+
+def meet(model, epoch):
+    """Wait until all workers are here, which must have finished the same number of epochs."""
+    if not _replicas.all_have(model, epoch):
+        raise ValueError(
+            "`out_dir` must be one folder that all workers see: they have finished different "
+            f"numbers of epochs. Received: {epoch} finished here"
+        )
 
 
 def evaluate_best(task, out_dir, callbacks=()):
