@@ -19,7 +19,7 @@ from rnnzoo.experiments import _experiment
 
 THRESHOLDS = (0.8, 0.99)
 PAPER = "Arpit et al., h-detach (arXiv:1810.03023)"
-SEEN = "seen in the {} of an early version"
+SEEN = "seen in {} of an early version"
 REPORT = "seen in the reproduction report"
 SAME_START = (
     "Best of one grid of learning rates on validation, Adam with the gradient's norm clipped to 1 "

@@ -7,7 +7,7 @@ from rnnzoo.experiments._hdetach import cells, draw, summarize
 
 __all__ = ["NOTES", "PUBLISHED", "SCALES", "cells", "draw", "summarize", "table"]
 
-_FIGURE = {"source": _hdetach.PAPER, "confidence": _hdetach.SEEN.format("figures")}
+_FIGURE = {"source": _hdetach.PAPER, "confidence": _hdetach.SEEN.format("the figures")}
 PUBLISHED = [
     {"what": "no clipping, LSTM, rates 5e-4 and 1e-4", "value": "erratic / never learns"} | _FIGURE,
     {"what": "no clipping, h-detach, the same rates", "value": "smooth", **_FIGURE},

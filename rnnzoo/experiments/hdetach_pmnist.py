@@ -7,7 +7,7 @@ from rnnzoo.experiments._hdetach import cells, draw, summarize
 
 __all__ = ["NOTES", "PUBLISHED", "SCALES", "cells", "draw", "summarize", "table"]
 
-_TABLE = {"source": _hdetach.PAPER, "confidence": _hdetach.SEEN.format("table")}
+_TABLE = {"source": _hdetach.PAPER, "confidence": _hdetach.SEEN.format("a table")}
 PUBLISHED = [
     {"what": "test accuracy, LSTM", "value": 0.911, **_TABLE},
     {"what": "test accuracy, h-detach", "value": 0.923, **_TABLE},

@@ -8,7 +8,7 @@ from rnnzoo.experiments._hdetach import cells, summarize
 
 __all__ = ["NOTES", "PUBLISHED", "SCALES", "cells", "draw", "summarize", "table"]
 
-_FIGURE = {"source": _hdetach.PAPER, "confidence": _hdetach.SEEN.format("figures")}
+_FIGURE = {"source": _hdetach.PAPER, "confidence": _hdetach.SEEN.format("the figures")}
 PUBLISHED = [
     {"what": "sequential MNIST, rate 1e-3, LSTM", "value": "unsteady until about epoch 50"}
     | _FIGURE,

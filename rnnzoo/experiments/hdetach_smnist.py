@@ -7,7 +7,7 @@ from rnnzoo.experiments._hdetach import cells, draw, summarize
 
 __all__ = ["NOTES", "PUBLISHED", "SCALES", "cells", "draw", "summarize", "table"]
 
-_TABLE = {"source": _hdetach.PAPER, "confidence": _hdetach.SEEN.format("table")}
+_TABLE = {"source": _hdetach.PAPER, "confidence": _hdetach.SEEN.format("a table")}
 _REPORT = {"source": "the report 'Re h-detach'", "confidence": _hdetach.REPORT}
 PUBLISHED = [
     {"what": "test accuracy, LSTM", "value": 0.985, **_TABLE},
@@ -15,7 +15,7 @@ PUBLISHED = [
     {"what": "test accuracy, LSTM, reproduction", "value": 0.9860, **_REPORT},
     {"what": "test accuracy, h-detach, reproduction", "value": 0.9862, **_REPORT},
     {"what": "LSTM's curve at the rate 0.001", "value": "unsteady until about epoch 50"}
-    | {"source": _hdetach.PAPER, "confidence": _hdetach.SEEN.format("figures")},
+    | {"source": _hdetach.PAPER, "confidence": _hdetach.SEEN.format("the figures")},
 ]
 NOTES = [
     _hdetach.SAME_START,

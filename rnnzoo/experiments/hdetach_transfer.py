@@ -14,7 +14,7 @@ _TABLE = {
 }
 PUBLISHED = [
     {"what": f"accuracy of {variant}, trained at T = 100, tested at T = {delay}", "value": value}
-    | {"source": _hdetach.PAPER, "confidence": _hdetach.SEEN.format("table")}
+    | {"source": _hdetach.PAPER, "confidence": _hdetach.SEEN.format("a table")}
     for variant, values in _TABLE.items()
     for delay, value in zip(_DELAYS, values)
 ]
