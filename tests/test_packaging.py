@@ -51,7 +51,7 @@ def test_the_saved_models_stay_small():
 def test_the_metadata_names_command_extras_and_licence(wheel):
     info = next(name for name in wheel.namelist() if name.endswith("METADATA")).rpartition("/")[0]
     metadata = wheel.read(f"{info}/METADATA").decode()
-    for extra in ("test", "serving", "bench", "gpu"):
+    for extra in ("test", "serving", "export", "bench", "gpu"):
         assert f"Provides-Extra: {extra}" in metadata
     assert "License-Expression: Apache-2.0" in metadata or "License: Apache-2.0" in metadata
     points = configparser.ConfigParser()
