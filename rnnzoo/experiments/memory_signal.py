@@ -247,7 +247,13 @@ def draw(settings, summary):
                 style = {"marker": ".", "color": f"C{number % 10}", "label": label}
                 panel.loglog(taus, values, "--" if number > 9 else "-", **style)
             number += 1
-    titles = ("states", "gradients by outputs", "gradients, first layer", "gradients, last layer")
+    shared = "(dashed: last layer)"
+    titles = (
+        f"states {shared}",
+        f"gradients by outputs {shared}",
+        "gradients by weights, first layer",
+        "gradients by weights, last layer",
+    )
     for panel, title in zip(axes, titles):
         panel.set(xlabel=r"$\tau$", ylabel="mean square", title=title)
         if panel.lines:
