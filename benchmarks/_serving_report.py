@@ -8,8 +8,9 @@ COLOURS = {"gRPC": "#1f4e79", "REST": "#c0392b"}
 HEAD = """# Serving, measured
 
 What `python -m benchmarks serving` and its `--soak` last measured here; `benchmarks/README.md` says
-how. Server (`rnnzoo serve`) and clients are Python processes that share the machine; the C++ loader has
-one thread, the others as many as there are cores. A call over the wire ends when its outputs are NumPy arrays.
+how. Server (`rnnzoo serve`) and clients are Python processes that share the machine; the C++ loader
+has one thread, the others as many as there are cores. A call over the wire ends when its outputs
+are NumPy arrays.
 """
 
 

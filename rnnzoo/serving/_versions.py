@@ -44,7 +44,7 @@ class Version:
         """Run the records of a model; one that fails stops the version, as on a stock server."""
         if not file.is_file():
             return
-        for record in tf.compat.v1.io.tf_record_iterator(str(file)):
+        for record in tf.data.TFRecordDataset(str(file)).as_numpy_iterator():
             request = prediction_log_pb2.PredictionLog.FromString(record).predict_log.request
             name = request.model_spec.signature_name
             inputs = self.signature(name).inputs
