@@ -58,7 +58,7 @@ def serving_markdown(result):
 def soak_markdown(result):
     answered = ", ".join(f"{count:,} over {way}" for way, count in result["answered"].items())
     return (
-        f"{result['seconds'] / 60:.0f} minutes, {result['streams']} streams and broken requests "
+        f"{result['seconds'] / 60:.3g} minutes, {result['streams']} streams and broken requests "
         f"between them: {answered}; {result['broken']:,} broken requests; wrong answers: "
         f"{result['wrong']}. Resident memory of the server: {result['early_mb']:.1f} MB in the "
         f"second tenth of the time, {result['late_mb']:.1f} MB in the last.\n"
