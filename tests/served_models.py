@@ -30,7 +30,7 @@ def _several():
 _MODELS = {
     "stack": lambda: _sequential(
         zoo.HDetachLSTM(4, return_sequences=True),
-        zoo.LRU(3, return_sequences=True),
+        layers.GRU(3, return_sequences=True),
         layers.Dense(2),
     ),
     "single": lambda: _sequential(layers.SimpleRNN(3)),
