@@ -102,17 +102,17 @@ _TABLE = {
     "memory/teacher": (
         "rnnzoo.experiments.memory_teacher",
         "a linear teacher of long memory, learned by an LRU and by a dense linear RNN",
-        _memory_cost("not yet run", "hours"),
+        _memory_cost("20 to 40 minutes on one core", "hours"),
     ),
     "memory/sensitivity": (
         "rnnzoo.experiments.memory_sensitivity",
         "moments of one unit's state and of its derivative: closed forms and Monte Carlo",
-        _memory_cost("not yet run", "an hour"),
+        _memory_cost("a minute on one core", "an hour"),
     ),
     "memory/landscape": (
         "rnnzoo.experiments.memory_landscape",
         "one unit's loss in each parametrization, and the path that Adam takes",
-        _memory_cost("not yet run", "minutes"),
+        _memory_cost("a minute on one core", "minutes"),
     ),
     "memory/ablation": (
         "rnnzoo.experiments.memory_ablation",
@@ -122,17 +122,17 @@ _TABLE = {
     "memory/hessian": (
         "rnnzoo.experiments.memory_hessian",
         "the Hessian at the optimum: dense against complex diagonal",
-        _memory_cost("not yet run", "minutes"),
+        _memory_cost("4 minutes on one core", "minutes"),
     ),
     "memory/gru": (
         "rnnzoo.experiments.memory_gru",
         "a GRU's Jacobian over distance, against a diagonal recurrence's",
-        _memory_cost("not yet run", "an hour"),
+        _memory_cost("a minute on one core", "an hour"),
     ),
     "memory/signal": (
         "rnnzoo.experiments.memory_signal",
         "signals and gradients in deep models over time scales, with and without norms",
-        _memory_cost("not yet run", "an hour"),
+        _memory_cost("10 minutes on one core", "an hour"),
     ),
 }
 
