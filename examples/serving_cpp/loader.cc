@@ -30,7 +30,8 @@ void DisableXlaCompilation();  // in compiler/jit/flags.h, with far more than is
 struct Options {
   std::string directory, inputs;
   int rows = 2, steps = 5, benchmark = 0;
-  double tolerance = 1e-5;
+  // The bound of the check at export: the square root of float32's machine precision.
+  double tolerance = std::sqrt(std::numeric_limits<float>::epsilon());
   bool print = false;
 };
 
