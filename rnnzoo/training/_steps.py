@@ -11,16 +11,22 @@ _OPEN, _CLOSE = "rnnzoo error <", ">"
 class StepWeighted:
     """Averages that count a stride as often as it has steps.
 
-    A Keras `Mean` counts samples, however many steps each has. From here to `finish` every one
-    among `metrics` (but `without`) sees the stride alone; then it joins what was before.
+    Keras's own means count samples, however many steps each has. From here to `finish` every one
+    among `metrics` (but `without`) sees the stride alone; then it joins what was before. A metric
+    with an `update_state` of its own, such as `RecallAccuracy`, counts as it sees fit.
     """
 
     def __init__(self, metrics, without, steps):
-        self._steps = steps
-        means = [metric for metric in _means(metrics) if metric is not without]
-        self._variables = [v for metric in means for v in (metric.total, metric.count)]
-        self._before = [tf.identity(tf.convert_to_tensor(v)) for v in self._variables]
-        for variable in self._variables:
+        self._steps, self._without = steps, without
+        self._variables, self._before = [], []
+        self.watch(metrics)
+
+    def watch(self, metrics):
+        """Further metrics, which were not there at the begin."""
+        means = [metric for metric in _means(metrics) if metric is not self._without]
+        for variable in (v for metric in means for v in (metric.total, metric.count)):
+            self._variables.append(variable)
+            self._before.append(tf.identity(tf.convert_to_tensor(variable)))
             variable.assign(tf.zeros_like(variable))
 
     def finish(self):
@@ -30,9 +36,11 @@ class StepWeighted:
 
 
 def _means(metrics):
+    own = (keras.metrics.Mean.update_state, keras.metrics.MeanMetricWrapper.update_state)
     for metric in metrics:
         if isinstance(metric, keras.metrics.Mean):
-            yield metric
+            if type(metric).update_state in own:
+                yield metric
         else:
             yield from _means(getattr(metric, "metrics", []))
 

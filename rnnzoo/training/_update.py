@@ -53,6 +53,10 @@ class WindowUpdate(keras.Model):
             gradients = shared.gradients(tape)
             mask = getattr(keras.tree.flatten(y_pred)[0], "_keras_mask", None)
             some = None if mask is None else self._together.any(some_weight(sample_weight, mask))
+        if self._compile_metrics is not None and not self._compile_metrics.built:
+            # Keras builds them when they are first updated, which here is inside of a stride.
+            self._compile_metrics.build(y, y_pred)
+            means.watch([self._compile_metrics])
         self.compute_metrics(x, y, y_pred, sample_weight=sample_weight)
         means.finish()
         states = tf.nest.map_structure(tf.stop_gradient, states)

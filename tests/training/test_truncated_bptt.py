@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from rnnzoo import layers, tasks
 from rnnzoo.streaming import explicit_state
+from rnnzoo.tasks.copy import RecallAccuracy
 from rnnzoo.training import TruncatedBPTT
 
 L = keras.layers
@@ -166,6 +168,19 @@ def test_reported_loss_and_metrics_are_averages_over_time_steps():
     expected.compile("sgd", "mse", metrics=["mae"])
     loss, mae = expected.evaluate(x, y, verbose=0)
     np.testing.assert_allclose([history["loss"][0], history["mae"][0]], [loss, mae], rtol=1e-5)
+
+
+def test_metrics_that_are_first_built_inside_a_stride_are_averages_over_steps_too():
+    """Of classes: Keras's accuracy counts samples, `RecallAccuracy` what is recalled."""
+    task = tasks.get("copy", delay=2, train_size=20, batch_size=10)  # 22 steps: 7, 7, 7 and 1
+    trainer = TruncatedBPTT(task.build_model(layers.HDetachLSTM(4)), 7)
+    metrics = [keras.metrics.SparseCategoricalAccuracy("accuracy"), RecallAccuracy()]
+    trainer.compile(keras.optimizers.SGD(0.0), task.loss, metrics=metrics)
+    history = trainer.fit(task.train, verbose=0, shuffle=False).history
+    found = trainer.evaluate(task.train, verbose=0, return_dict=True)
+    assert 0.01 < found["accuracy"] != found["recall_accuracy"]
+    for name, value in found.items():
+        np.testing.assert_allclose(history[name][0], value, rtol=1e-5)
 
 
 def test_state_is_carried_between_batches_until_the_epoch_ends():
