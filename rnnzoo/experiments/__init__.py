@@ -62,7 +62,7 @@ _TABLE = {
     "hdetach/copy": (
         "rnnzoo.experiments.hdetach_copy",
         "the copying task: accuracy curves, epochs to 80 and 99 %, every seed",
-        _hdetach_cost("not yet run; sized for 20 minutes on one core"),
+        _hdetach_cost("half an hour on one shared core"),
     ),
     "hdetach/transfer": (
         "rnnzoo.experiments.hdetach_transfer",
