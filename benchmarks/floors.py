@@ -1,9 +1,10 @@
 """What missed targets leave room for: the products of the same call alone, and Keras's own cost.
 
 "ours" is here not the package but the least that its call could take: its matrix products and
-nothing else (`peers/floor_.py`), or the model with a Dense in the place of the recurrent layer,
-which shows what Keras takes around it. Where the two together are above the target, no LSTM made of
-them can reach it.
+nothing else, or these and its gates (`peers/floor_.py`), or the model with a Dense in the place of
+the recurrent layer, which shows what Keras takes around it. Where two of them together are above
+the target, no LSTM made of such parts can reach it; input products, masks and the writing of
+outputs come on top.
 """
 
 from benchmarks import lstm
@@ -41,11 +42,12 @@ def measure(session):
 def floor(session, mode, size, peer, must, **shape):
     label = {"depth": "stacked, ", "bidirectional": "Bidirectional, "}
     label = "".join(label[name] for name in shape)
-    session.compare(
-        f"products alone, {lstm.MODES[mode]}, {label}{lstm.where(size)}",
-        Side("products", "floor_:products", {"mode": mode, **size, **shape}),
-        [Peer(peer(mode, size, **shape), must=must)],
-    )
+    for kind, words in (("products", "products alone"), ("gates", "products and gates alone")):
+        session.compare(
+            f"{words}, {lstm.MODES[mode]}, {label}{lstm.where(size)}",
+            Side(words, f"floor_:{kind}", {"mode": mode, **size, **shape}),
+            [Peer(peer(mode, size, **shape), must=must)],
+        )
 
 
 def around(session, mode, size):

@@ -67,7 +67,7 @@ def test_two_workers_train_as_one_process(tmp_path):
     same(state(tmp_path / "two"), alone(tmp_path / "one", *words))
     record = json.loads((tmp_path / "two" / "metrics.json").read_text())
     assert record["settings"]["workers"] == 2
-    assert set(record["test"]) == {"loss", "recall_accuracy"}
+    assert set(record["test"]) == {"loss", "accuracy", "recall_accuracy"}
 
 
 @pytest.mark.slow

@@ -1,7 +1,8 @@
-"""The least that an LSTM's call can take on this machine: its matrix products, and nothing else.
+"""The least that an LSTM's call can take on this machine: its matrix products, and its gates.
 
 The recurrent products run one after another in loops compiled by XLA, a loop a batch shard, as in
-the package; what needs no order is one product. No gate, no input, no state is computed.
+the package; what needs no order is one product. `products` computes no gate; `gates` computes the
+nonlinearities of the forward pass too. Neither reads an input or keeps an output of a step.
 """
 
 import os
@@ -12,7 +13,12 @@ import tensorflow as tf
 from benchmarks.peers import _data
 
 
-def products(mode, units, batch, steps, features, depth=1, bidirectional=False):
+def gates(**options):
+    """`products`, with five tanh, or sigmoids made of them, for each unit and step forward."""
+    return products(**options, up=_gated)
+
+
+def products(mode, units, batch, steps, features, depth=1, bidirectional=False, up=None):
     """The products of `depth` LSTM layers: forward, and for `mode="train"` those of the gradients.
 
     Forward: `[b, H] @ [H, 4H]` each step. Backward: `[b, 4H] @ [4H, H]` each step, and the weight
@@ -33,7 +39,7 @@ def products(mode, units, batch, steps, features, depth=1, bidirectional=False):
         results = []
         for number in loops:
             width = directions * units if number >= directions else 0
-            results += [_up(h, forward[number], steps) for h in starts[number]]
+            results += [(up or _up)(h, forward[number], steps) for h in starts[number]]
             if train:
                 results += [_down(h, backward[number], steps) for h in starts[number]]
             results += _at_once(tall[number], width, train, units + (width or features) + 1)
@@ -75,6 +81,16 @@ def _up(h, matrix, steps):
         return t + 1, tf.add_n(tf.split(tf.matmul(h, matrix), 4, axis=1))
 
     return tf.while_loop(lambda t, h: t < steps, step, (0, h))[1]
+
+
+@tf.function(jit_compile=True, autograph=False)
+def _gated(h, matrix, steps):
+    def step(t, h, c):
+        i, f, g, o = tf.split(tf.tanh(tf.matmul(h, matrix)), 4, axis=1)
+        c = 0.5 * ((f + 1.0) * c + (i + 1.0) * g)
+        return t + 1, (o + 1.0) * tf.tanh(c), c
+
+    return tf.while_loop(lambda t, h, c: t < steps, step, (0, h, tf.zeros_like(h)))[1]
 
 
 @tf.function(jit_compile=True, autograph=False)

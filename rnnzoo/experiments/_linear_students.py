@@ -21,7 +21,7 @@ SHORT = (
 )
 
 
-def student(kind, size, seed, r_min=0.0, heads=1, **options):
+def student(kind, size, seed, r_min=0.0, heads=1, first="teacher", **options):
     """A built layer from one number a step to one number a step.
 
     Args:
@@ -29,14 +29,16 @@ def student(kind, size, seed, r_min=0.0, heads=1, **options):
             and the same with a learned normalization of its inputs; `LRU`.
         size: Real states of the first two, complex ones of the others.
         r_min: No first eigenvalue has a smaller modulus; below 1.
+        first: The first matrix of the real kinds: drawn as the teacher's, or from a "ring", as the
+            eigenvalues of the others are, in a normal matrix.
         options: Of the layer.
     """
     from rnnzoo import initializers, layers
 
     options = {"state_size": size, "seed": 1000 * seed, "return_sequences": True, **options}
     if kind in ("dense", "blocks"):
-        first = initializers.TeacherEigenvalues(r_min)
-        layer = layers.LinearRNN(1, heads, recurrent_initializer=first, **options)
+        kinds = {"teacher": initializers.TeacherEigenvalues, "ring": initializers.Ring}
+        layer = layers.LinearRNN(1, heads, recurrent_initializer=kinds[first](r_min), **options)
     elif kind == "complex":
         layer = layers.ComplexRNN(1, r_min=r_min, **options)
     else:

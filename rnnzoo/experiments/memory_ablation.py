@@ -36,11 +36,12 @@ PUBLISHED = [
 NOTES = [
     "Score: half the mean squared error, the mean over the last epoch's batches, which are new.",
     _linear_students.SHORT,
-    "First weights: moduli of blocks and of complex students are from nu_0 to 1; the dense student "
-    "has them from 0, as published, and `dense_nu_0` from nu_0. `lru_from_0` is an LRU whose "
-    "moduli are from 0 to 1. Where the published blocks begin is not known to us.",
-    "The heads' students are all of 64 real states and begin from nu_0, so that with 1 head they "
-    "are `dense_nu_0`, and with 32 `blocks_32`.",
+    "First weights: moduli of blocks and of complex students are from nu_0 to 1, drawn as the "
+    "LRU's, each block a normal matrix; the dense student has them from 0, as published, and "
+    "`dense_nu_0` from nu_0, both drawn as the teacher's. `lru_from_0` is an LRU whose moduli are "
+    "from 0 to 1. Where the published blocks begin is not known to us.",
+    "The heads' students are all of 64 real states, so that with 1 head they are `dense_ring`, a "
+    "dense matrix that is normal and begins from nu_0, and with 32 `blocks_32`.",
     "Effective learning rate: the step that Adam would take for each entry of A were the next "
     "gradient 1 everywhere, at the end of a training at the constant rate 1e-3; the mean of its "
     "modulus over the entries of the blocks.",
@@ -67,7 +68,7 @@ SCALES = {
     "desk": _settings(
         0.99,
         64,
-        [0.1, 0.032, 0.01, 0.0032, 0.001],
+        [0.1, 0.032, 0.01, 0.0032, 0.001, 0.00032],
         2,
         [1, 4, 16, 32],
         20,
@@ -93,9 +94,11 @@ def _runs(settings):
     dense, ring = {"nu_0": nu_0, "size": size, "r_min": 0.0}, {"nu_0": nu_0, "r_min": nu_0}
     runs = {
         "dense": {**dense, "kind": "dense"},
+        "dense_nu_0": {**dense, "kind": "dense", "r_min": nu_0},
         f"blocks_{size}_of_{2 * size}": {
             **ring,
             "kind": "blocks",
+            "first": "ring",
             "size": 2 * size,
             "heads": size,
         },
@@ -105,7 +108,8 @@ def _runs(settings):
         "lru_from_0": {**dense, "kind": "lru"},
     }
     for heads in settings["heads"]:
-        runs[f"heads{heads}"] = {**ring, "kind": "blocks", "size": size, "heads": heads}
+        blocks = {"kind": "blocks", "first": "ring", "size": size, "heads": heads}
+        runs[f"heads{heads}"] = {**ring, **blocks}
     return runs
 
 
@@ -114,15 +118,15 @@ def cells(settings):
     found = _linear_students.cells(settings, _runs(settings))
     sizes = {**settings["training"], **settings["constant"]}
     for one in _experiment.grid(heads=settings["heads"], seed=settings["seeds"]):
-        student = {"nu_0": settings["nu_0"], "size": settings["size"], "heads": one["heads"]}
-        known = {**sizes, **student, "seed": one["seed"]}
+        student = {"nu_0": settings["nu_0"], "size": settings["size"], "first": "ring"}
+        known = {**sizes, **student, **one}
         name = f"constant/heads{one['heads']}/seed{one['seed']}"
         found.append(_experiment.Cell(name, known, functools.partial(_constant_rate, **known)))
     return found
 
 
 def _constant_rate(
-    folder, console, *, nu_0, size, heads, seed, length, learning_rate, epochs, batch, steps
+    folder, console, *, nu_0, size, heads, first, seed, length, learning_rate, epochs, batch, steps
 ):
     """The step of Adam for the entries of A after a training at a constant rate."""
     import keras
@@ -130,7 +134,7 @@ def _constant_rate(
 
     from rnnzoo import diagnostics
 
-    layer = _linear_students.student("blocks", size, seed, nu_0, heads)
+    layer = _linear_students.student("blocks", size, seed, nu_0, heads, first)
     adam = keras.optimizers.Adam(learning_rate)
     wanted = _linear_students.teacher(nu_0).response(length)
     sizes = {"batch": batch, "epochs": epochs, "steps": steps}
@@ -146,7 +150,7 @@ def summarize(settings, results):
     """Every student's score at its best rate, and the steps for A, beside what is published."""
     summary = {"students": {}, "heads": {}}
     most = max(settings["heads"])
-    names = {"dense_nu_0": "heads1", f"blocks_{most}": f"heads{most}"}
+    names = {"dense_ring": "heads1", f"blocks_{most}": f"heads{most}"}
     own = [name for name in _runs(settings) if not name.startswith("heads")]
     for name in [*own, *names]:
         found = _linear_students.summarize(settings, results, names.get(name, name))

@@ -91,10 +91,10 @@ def test_the_best_rate_is_one_at_which_no_seed_diverged():
 
 
 def test_ablation_at_smoke_scale(tmp_path):
-    reproduce("memory/ablation", tmp_path, "heads1")
-    record = reproduce("memory/ablation", tmp_path, "constant/heads1")
+    reproduce("memory/ablation", tmp_path, "heads4")
+    record = reproduce("memory/ablation", tmp_path, "constant/heads4")
     (found,) = record["summary"]["heads"].values()
-    assert found["loss"] == record["summary"]["students"]["dense_nu_0"]["loss"]
+    assert found["loss"] == record["summary"]["students"]["blocks_4"]["loss"]
     assert 0.0 < found["effective_learning_rate"][0] < 1.0
     settings = memory_ablation.SCALES["desk"]
     kinds = {
