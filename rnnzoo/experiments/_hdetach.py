@@ -29,8 +29,8 @@ SAME_START = (
 
 SHORT = (
     "At desk scale two symbols are recalled instead of ten, because ten were far from learned in "
-    "first trials of a few thousand updates even at a delay of 10; the delay, which is what matters "
-    "here, can so be longer. One input a symbol, 32 units, batches of 32, 12,800 training "
+    "first trials of a few thousand updates even at a delay of 10; the delay, which is what "
+    "matters here, can so be longer. One input a symbol, 32 units, batches of 32, 12,800 training "
     "sequences, Keras's initial weights."
 )
 
