@@ -117,7 +117,7 @@ _TABLE = {
     "memory/ablation": (
         "rnnzoo.experiments.memory_ablation",
         "from the dense linear RNN to the LRU one change at a time, and over heads",
-        _memory_cost("not yet run", "hours"),
+        _memory_cost("10 to 30 minutes on one core", "hours"),
     ),
     "memory/hessian": (
         "rnnzoo.experiments.memory_hessian",
