@@ -39,7 +39,7 @@ def detaching(sequences=True, **options):
 
 
 def layer_of(name):
-    options = {"normalization": "layer"} if name == "lru_block" else {}
+    options = {"norm": "layer"} if name == "lru_block" else {}
     layer = _zoo.build(name, 4, **options)
     layer.return_sequences = True
     return keras.Sequential([keras.Input((None, F)), layer, L.Dense(C)])
