@@ -293,5 +293,10 @@ def _epochs(out):
 
 def test_optimizer_of_the_task_is_the_default():
     task = rnnzoo.tasks.get("copy", delay=2)
-    assert float(training_run._optimizer(task, None).learning_rate) == pytest.approx(1e-3)
-    assert isinstance(training_run._optimizer(task, 0.5), keras.optimizers.Adam)
+    optimizer = training_run._optimizer(task, None, clip=True)
+    assert isinstance(optimizer, keras.optimizers.Adam)
+    assert float(optimizer.learning_rate) == pytest.approx(1e-3)
+    assert optimizer.global_clipnorm == task.optimizer().global_clipnorm is not None
+    other = training_run._optimizer(task, 0.5, clip=False)
+    assert float(other.learning_rate) == 0.5
+    assert other.global_clipnorm is None

@@ -32,24 +32,19 @@ def same(result):
     assert result["steps"][0] == result["steps"][1]
 
 
-@pytest.fixture(scope="module")
-def results():
-    return run("keras", "strides", "stateful")
-
-
-@pytest.mark.slow
-def test_keras_model(results):
+def test_truncated_bptt():
     """Masks, penalties, clipping by the global norm and the draws of h-detach; loss and metrics."""
-    same(results["keras"])
+    result = run("strides")["strides"]
+    same(result)
+    assert result["steps"] == [8, 8]  # of 3 strides a batch, one has no weight
     names = {"loss", "mae", "mse", "val_loss", "val_mae", "val_mse"}
-    assert set(results["keras"]["history"]) == names
+    assert set(result["history"]) == names
 
 
 @pytest.mark.slow
-def test_truncated_bptt(results):
-    same(results["strides"])
-    assert results["strides"]["steps"] == [8, 8]  # of 3 strides a batch, one has no weight
-    same(results["stateful"])
+def test_keras_model_and_stateful_strides():
+    for result in run("keras", "stateful").values():
+        same(result)
 
 
 @pytest.mark.slow
