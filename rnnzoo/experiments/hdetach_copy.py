@@ -35,7 +35,7 @@ SCALES = {
         "groups": {f"T{delay}": _hdetach.short_copy(delay) for delay in (30, 100)},
         "variants": _VARIANTS,
         "learning_rates": [3e-3, 1e-2],
-        "seeds": [0, 1],
+        "seeds": [0, 1, 2, 3],
     },
     "paper": {
         "groups": {f"T{delay}": _hdetach.published_copy(delay) for delay in (100, 300)},

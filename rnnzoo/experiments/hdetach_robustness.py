@@ -32,7 +32,7 @@ SCALES = {
         "groups": {"T30": _hdetach.short_copy(30)},
         "variants": _hdetach.variants("lstm", "h0.5"),
         "learning_rates": [1e-3, 3e-3, 1e-2, 3e-2],
-        "seeds": [0, 1],
+        "seeds": [0, 1, 2, 3],
     },
     "paper": {
         "groups": {
