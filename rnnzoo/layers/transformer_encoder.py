@@ -122,7 +122,7 @@ class TransformerEncoder(keras.layers.Layer):
     def call(self, sequences, mask=None, training=False):
         self._check(sequences.shape)
         time = ops.shape(sequences)[1]
-        x = self.entry(sequences) + self.positions(ops.arange(time))
+        x = self.entry(sequences) + self._first_positions(time)
         seen = None if mask is None else ops.cast(mask, "bool")
         for norm1, attention, drop1, norm2, widen, narrow, drop2 in self.blocks:
             normed = norm1(x)
@@ -143,6 +143,12 @@ class TransformerEncoder(keras.layers.Layer):
         steps = ops.arange(time)[None] * ops.cast(seen, "int32")
         last = ops.max(steps, axis=1)
         return ops.squeeze(ops.take_along_axis(x, last[:, None, None], axis=1), 1)
+
+    def _first_positions(self, time):
+        """Cut out, not looked up: the rows share them, and Keras keeps the gradient of a lookup as
+        its summands, one for each replica, whose squares are not that of their sum."""
+        table = self.positions.embeddings
+        return ops.cast(ops.slice(table, (0, 0), (time, self.units)), self.compute_dtype)
 
     def _check(self, shape):
         if len(shape) != 3:

@@ -43,7 +43,7 @@ def test_truncated_bptt():
 
 @pytest.mark.slow
 def test_keras_model_and_stateful_strides():
-    for result in run("keras", "stateful").values():
+    for result in run("keras", "stateful", "tokens", "strides of tokens").values():
         same(result)
 
 

@@ -23,13 +23,14 @@ tf.config.set_logical_device_configuration(
 STRATEGY = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 
 
-def data(rows=2 * B):
+def data(rows=2 * B, vocabulary=None):
     """The replicas get different numbers of real steps."""
     rng = np.random.default_rng(0)
     x = rng.normal(size=(rows, T, F)).astype("float32")
     for row, steps in ((0, 4), (1, 2), (5, 7)):
         x[row, steps:] = 0
-    return x, rng.normal(size=(rows, T, C)).astype("float32")
+    y = rng.normal(size=(rows, T, C)).astype("float32")
+    return (x if vocabulary is None else rng.integers(0, vocabulary, (rows, T))), y
 
 
 def detaching(sequences=True, **options):
@@ -48,6 +49,12 @@ def layer_of(name):
 def truncated(mode):
     layer = zoo.TruncatedWrapper(L.LSTM(4, return_sequences=True), 3, mode=mode)
     return keras.Sequential([keras.Input((None, F)), layer, L.Dense(C)])
+
+
+def tokens():
+    """A model of tokens, and few of them, so that each is looked up many times by each replica."""
+    layer = zoo.HDetachLSTM(H, p=0.0, return_sequences=True)
+    return keras.Sequential([keras.Input((None,)), L.Embedding(5, 4), layer, L.Dense(C)])
 
 
 def adam():
@@ -70,6 +77,8 @@ CASES = {
         {"optimizer": lambda: keras.optimizers.LossScaleOptimizer(adam(), 8.0)},
     ),
     "uneven": (detaching, None, {"rows": 7}),
+    "tokens": (tokens, None, {"vocabulary": 5}),
+    "strides of tokens": (tokens, lambda model: TruncatedBPTT(model, 4), {"vocabulary": 5}),
     "not shared": (detaching, None, {"shared": False}),
     **{name: (lambda name=name: layer_of(name), None, {}) for name in _zoo.LAYERS},
     # The gradient of a key's bias is 0 but for rounding, which Adam would make steps of.
@@ -78,9 +87,11 @@ CASES = {
 }
 
 
-def train(make, wrap, strategy, rows=2 * B, weights=False, end=False, optimizer=adam, shared=True):
+def train(
+    make, wrap, strategy, *, weights=False, end=False, optimizer=adam, shared=True, **options
+):
     keras.utils.set_random_seed(3)
-    x, y = data(rows)
+    x, y = data(**options)
     with strategy.scope() if strategy else contextlib.nullcontext():
         inner = make()
         model = inner if wrap is None else wrap(inner)
@@ -93,8 +104,8 @@ def train(make, wrap, strategy, rows=2 * B, weights=False, end=False, optimizer=
         extra["sample_weight"] = np.random.default_rng(1).uniform(size=y.shape[:2]).astype("f4")
         extra["sample_weight"][:, 4:8] = 0
     y = y[:, -1] if end else y
-    options = {"epochs": 2, "batch_size": B, "shuffle": False, "verbose": 0}
-    history = model.fit(x, y, validation_data=(x, y), **options, **extra).history
+    fitting = {"epochs": 2, "batch_size": B, "shuffle": False, "verbose": 0}
+    history = model.fit(x, y, validation_data=(x, y), **fitting, **extra).history
     steps = int(model.optimizer.iterations.numpy())
     return before, inner.get_weights(), history, steps
 
