@@ -12,9 +12,6 @@ import rnnzoo
 from rnnzoo import tasks
 from rnnzoo.layers import TCN, GatedConv, WaveNet
 
-pytestmark = pytest.mark.slow
-
-
 B, T, F, H = 3, 11, 3, 4
 NAMES = ("tcn", "gated_conv", "bottleneck", "wave_net")
 
@@ -211,6 +208,7 @@ def test_a_stream_of_steps_equals_the_model_and_its_step_has_no_loop(name):
     assert not {"While", "StatelessWhile", "Conv2D"} & set(kinds)
 
 
+@pytest.mark.slow
 def test_the_export_has_a_step(tmp_path):
     model = keras.Sequential(
         [keras.Input((None, F)), make("tcn", return_sequences=True, name="tcn")]
@@ -223,6 +221,7 @@ def test_the_export_has_a_step(tmp_path):
     assert described["largest_difference_from_source"] < 1e-5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["tcn", "bottleneck"])
 def test_truncated_bptt_carries_the_past(kind):
     def trainer(k1, rate):

@@ -11,8 +11,6 @@ from rnnzoo.layers import LRU
 from rnnzoo.layers.lru import LRUCell
 from tests.references.lru_layers import EVERYTHING, built, normal
 
-pytestmark = pytest.mark.slow
-
 
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
 def test_mixed_precision_keeps_weights_and_state_in_float32(policy):
@@ -53,6 +51,7 @@ def small_model(**options):
     return model
 
 
+@pytest.mark.slow
 def test_stacked_and_bidirectional_models_learn_and_come_back_from_a_file(tmp_path):
     model = small_model(r_min=0.5, parametrization="tanh")
     x = normal(8, 12, 3).astype("float32")
@@ -78,6 +77,7 @@ def test_bidirectional_hands_on_states():
     np.testing.assert_allclose(y, np.concatenate([layer.forward_layer(x)[0], flipped], -1))
 
 
+@pytest.mark.slow
 def test_exports_with_dynamic_batch_and_time(tmp_path):
     model = small_model(r_max=0.9)
     model.export(str(tmp_path / "served"), verbose=False)

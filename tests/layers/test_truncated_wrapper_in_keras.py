@@ -24,8 +24,6 @@ from references.truncation import (
 
 from rnnzoo.layers import TruncatedWrapper
 
-pytestmark = pytest.mark.slow
-
 
 def test_nan_at_masked_steps_stays_there():
     wrapper, _ = pair("lstm", 2, "window", return_sequences=True)
@@ -54,6 +52,7 @@ def test_backwards_is_the_reversed_sequence(mode):
     np.testing.assert_allclose(wrapper(x), slow(twin, x[:, ::-1], 2, mode)[0], atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("name", ["lstm", "lru"])
 def test_bidirectional(name, mode, tmp_path):
@@ -83,6 +82,7 @@ def _twin(name, wrapper):
     return twin
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "mode"),
     [

@@ -8,9 +8,6 @@ from rnnzoo.recurrences import SecondDerivativeError
 from rnnzoo.recurrences.diagonal import diagonal, lru
 from tests.references import lru as reference
 
-pytestmark = pytest.mark.slow
-
-
 LENGTHS = {"eager": [1, 2, 3, 8, 50, 400], "graph": [1, 50], "xla": [23]}
 LENGTHS_OF_XLA = [1, 33, 700]  # every one is compiled: a tail, a block and a tail, a chunk and more
 
@@ -97,6 +94,7 @@ def test_one_graph_serves_every_batch_and_length(form):
             np.testing.assert_allclose(got, want, atol=1e-11)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["xla", "adjoint"])
 def test_ten_thousand_steps_and_more(form):
     for t, tolerance in [(10_000, 1e-9), (65_536, 1e-8)]:

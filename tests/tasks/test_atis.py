@@ -10,9 +10,6 @@ from rnnzoo import tasks
 from rnnzoo.tasks import _iob
 from rnnzoo.tasks.atis import Atis, WordWindows
 
-pytestmark = pytest.mark.slow
-
-
 SPLITS = ("train", "validation", "test")
 LINE = b"BOS to boston EOS\tO O B-to atis_flight\n"
 

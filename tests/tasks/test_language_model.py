@@ -9,9 +9,6 @@ import rnnzoo
 from rnnzoo.tasks.language_model import LanguageModel, next_token_model
 from rnnzoo.tasks.perplexity import Perplexity, TokenCrossEntropy
 
-pytestmark = pytest.mark.slow
-
-
 V, H = 40, 6
 RNG = np.random.default_rng(0)
 X, Y = RNG.integers(0, V, (2, 3, 10)).astype("int32")
@@ -96,6 +93,7 @@ def test_two_chunks_are_one_pass(options):
     np.testing.assert_allclose(np.concatenate([first, second], 1), whole, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", KINDS, ids=["full", "tied", "adaptive"])
 def test_fit_truncated_save_and_load(options, tmp_path):
     model = LanguageModel(keras.layers.LSTM(H), V, dropout=0.2, **options)

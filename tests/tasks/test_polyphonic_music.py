@@ -11,9 +11,6 @@ from rnnzoo.tasks import _rolls
 from rnnzoo.tasks.midi import from_midi, to_midi
 from rnnzoo.tasks.polyphonic_music import FrameLoss, FrameNLL, JSBChorales, Nottingham
 
-pytestmark = pytest.mark.slow
-
-
 SPLITS = ("train", "validation", "test")
 SIZES = {JSBChorales: (5, 2, 3), Nottingham: (4, 3, 2)}
 

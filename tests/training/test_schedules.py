@@ -13,9 +13,6 @@ from rnnzoo.training import schedules
 from rnnzoo.training.resumable import fit_resumable
 from rnnzoo.training.schedules import Cosine, Inverse, InverseTime, Plateau
 
-pytestmark = pytest.mark.slow
-
-
 SIZES = {"delay": 3, "train_size": 40, "validation_size": 20, "test_size": 20, "batch_size": 10}
 
 
@@ -81,6 +78,7 @@ def test_inverse_time_is_counted_by_the_optimizer_and_serialized():
     np.testing.assert_allclose(weight, [-2.0 * (1 + 1 / 2 + 1 / 3)], rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_inverse_resumes_and_counts_the_strides_of_truncated_bptt(tmp_path):
     """More steps than the 4 batches of an epoch."""
     options = {"learning_rate": 0.5, "schedule": "inverse", "k1": 8}
@@ -95,6 +93,7 @@ def test_inverse_resumes_and_counts_the_strides_of_truncated_bptt(tmp_path):
     assert longer["settings"]["schedule"] == {"name": "inverse", "learning_rate": 0.5}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "make",
     [lambda: Plateau(3.0, factor=3.0), lambda: Cosine(0.05, 4, 4, warmup=0.3)],
@@ -140,6 +139,7 @@ def train(folder, epochs, **options):
     )
 
 
+@pytest.mark.slow
 def test_plateau_goes_on_under_truncated_bptt(tmp_path):
     options = {"learning_rate": 3.0, "schedule": "plateau", "k1": 8}
     whole = train(tmp_path / "whole", 4, **options)

@@ -11,8 +11,6 @@ from rnnzoo.tasks.builders.atis import Atis
 from rnnzoo.tasks.builders.piano_rolls import JsbChorales, NottinghamRolls
 from rnnzoo.tasks.polyphonic_music import JSBChorales
 
-pytestmark = pytest.mark.slow  # TensorFlow Datasets writes and reads each set many times
-
 
 class _OnDummyFiles:
     def setUp(self):

@@ -10,8 +10,6 @@ from rnnzoo.tasks.builders import _originals
 from rnnzoo.tasks.builders.penn_treebank import PennTreebank
 from rnnzoo.tasks.builders.wikitext2 import Wikitext2
 
-pytestmark = pytest.mark.slow  # TensorFlow Datasets writes and reads each set many times
-
 
 class _OnDummyFiles:
     def setUp(self):
