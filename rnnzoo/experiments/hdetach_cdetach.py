@@ -28,7 +28,7 @@ SCALES = {
     "desk": {
         "groups": {"T30": _hdetach.short_copy(30)},
         "variants": _hdetach.variants("lstm", "h0.25", "c0.25"),
-        "learning_rates": [3e-3, 1e-2],
+        "learning_rates": [3e-3, 1e-2, 3e-2],
         "seeds": [0, 1, 2, 3],
     },
     "paper": {

@@ -34,7 +34,7 @@ SCALES = {
     "desk": {
         "groups": {f"T{delay}": _hdetach.short_copy(delay) for delay in (30, 100)},
         "variants": _VARIANTS,
-        "learning_rates": [3e-3, 1e-2],
+        "learning_rates": [3e-3, 1e-2, 3e-2],
         "seeds": [0, 1, 2, 3],
     },
     "paper": {

@@ -55,7 +55,7 @@ SCALES = {
     "desk": {
         "groups": _groups(_hdetach.short_copy(30), "stacked", "bidirectional"),
         "variants": _hdetach.variants("lstm", "h0.5"),
-        "learning_rates": [3e-3, 1e-2],
+        "learning_rates": [3e-3, 1e-2, 3e-2],
         "seeds": [0, 1, 2, 3],
     },
     "paper": {

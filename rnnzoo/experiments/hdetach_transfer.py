@@ -37,7 +37,7 @@ SCALES = {
     "desk": {
         "groups": {"T30": _hdetach.short_copy(30, delays=[30, 60, 120, 150, 300, 600])},
         "variants": _VARIANTS,
-        "learning_rates": [3e-3, 1e-2],
+        "learning_rates": [3e-3, 1e-2, 3e-2],
         "seeds": [0, 1, 2, 3],
     },
     "paper": {
