@@ -108,7 +108,8 @@ def draw(settings, summary):
         words = f"{_hdetach.label(settings, variant)}, published (T = 100)"
         panel.plot(ratios, _TABLE[variant], ":", color=color, label=words)
     panel.axhline(1 / 8, color="gray", linestyle="--", linewidth=0.8)
-    panel.legend(fontsize="x-small")
+    lines = panel.get_legend_handles_labels()
+    figure.legend(*lines, fontsize="x-small", loc="outside right upper")
     return figure
 
 

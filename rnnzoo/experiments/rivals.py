@@ -193,10 +193,12 @@ def draw(settings, summary):
             panel.plot(steps, curve, style, marker=".", color=f"C{number}", label=layer)
             panel.set_ylabel(found["monitor"].replace("val_", "validation ").replace("_", " "))
         panel.set(title=task, xlabel="training batches")
+        if SCORES[task]["mode"] == "min":  # of an overfit, as much as is better than no memory
+            panel.set_ylim(top=1.05 * entry["baseline"])
     for panel in axes[len(summary) :]:
         panel.set_axis_off()
     if axes[0].lines:
-        axes[0].legend(fontsize="x-small")
+        figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right upper")
     return figure
 
 
