@@ -137,4 +137,6 @@ def test_refusals(loader, stack, arguments, words):
 @pytest.mark.parametrize("name", [preset.name for preset in rnnzoo.list_presets()])
 def test_every_preset(loader, name, tmp_path):
     folder = export(rnnzoo.load(name), tmp_path / name, check=False)
-    assert "largest difference of 50 steps" in run(loader, folder, "--steps", 50)
+    # On the copying task float32 itself is 1.3e-5 from float64 after 50 steps.
+    output = run(loader, folder, "--steps", 50, "--tolerance", 3e-5)
+    assert "largest difference of 50 steps" in output

@@ -28,6 +28,15 @@ def layer():
     return layer
 
 
+def test_the_gradient_of_the_positions_is_a_sum_and_no_list_of_summands(layer):
+    """Of look-ups Keras would clip, and square, the summands, which replicas have more of."""
+    with tf.GradientTape() as tape:
+        y = tf.reduce_sum(layer(data()) * tf.range(8.0))
+    gradient = tape.gradient(y, layer.positions.embeddings)
+    assert isinstance(gradient, tf.Tensor)
+    assert (np.abs(gradient.numpy()).max(1) > 0).tolist() == [True] * T + [False] * (16 - T)
+
+
 def test_it_is_causal_and_reaches_to_the_beginning(layer):
     x = tf.constant(data())
     with tf.GradientTape() as tape:
