@@ -32,7 +32,8 @@ def layer(session, size):
 
 def kin(session, size):
     """Nothing was asked of these."""
-    for name, function in (("LRUBlock", "lru_block"), ("LinearRNN", "linear_rnn")):
+    layers = {"LRUBlock": "lru_block", "ComplexRNN": "complex_rnn", "LinearRNN": "linear_rnn"}
+    for name, function in layers.items():
         session.compare(
             f"{name} forward and backward, " + "B={batch}, N=F={size}, T={steps:,}".format(**size),
             Side("rnnzoo", f"rnnzoo_:{function}", size),

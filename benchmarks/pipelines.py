@@ -5,7 +5,7 @@ The target ("must") is the one the project set itself.
 
 from benchmarks import _statistics
 from benchmarks._processes import PeerFailed
-from benchmarks._session import Row, Side, milliseconds
+from benchmarks._session import Peer, Row, Side, milliseconds
 from rnnzoo import tasks
 
 TITLE = "Input pipelines: the share of a training step spent waiting for data"
@@ -14,13 +14,30 @@ QUICK = ("copy", "digits")
 
 def measure(session):
     for name in QUICK if session.quick else tasks.names():
-        share(session, name, rounds=2 if session.quick else 5)
+        for iterators in ("one", "two an epoch"):
+            share(session, name, iterators, rounds=2 if session.quick else 5)
+    arrays(session, {"task": "digits", "epochs": 3 if session.quick else 10})
 
 
-def share(session, task, rounds):
-    row = Row(f"waiting for {task}, of a step of its published model", "the step", must=0.05)
+def arrays(session, size):
+    """Nothing was asked of these."""
+
+    def side(name, source):
+        return Side(name, "pipeline_:epochs", {"source": source, **size})
+
+    for what, source in (("one iterator", "one"), ("fit(task.train)", "task")):
+        session.compare(
+            "{epochs} epochs of fit on {task}, ".format(**size) + what,
+            side("rnnzoo", source),
+            [Peer(side("the same from NumPy arrays, Keras", "arrays"))],
+        )
+
+
+def share(session, task, iterators, rounds):
+    row = Row(f"waiting for {task}, {iterators}, of a step", "the step", must=0.05)
     session.tell(row.what)
-    side = Side("rnnzoo", "pipeline_:waiting", {"task": task, "seconds": 1.0})
+    kwargs = {"task": task, "seconds": 1.0, "iterators": iterators}
+    side = Side("rnnzoo", "pipeline_:waiting", kwargs)
     row.settings.update(side.kwargs, rounds=rounds)
     try:
         with session.process() as process:

@@ -38,6 +38,16 @@ def lru_weights(size, seed=0):
     return {name: value.astype(np.float32) for name, value in weights.items()}
 
 
+def complex_rnn_weights(size, seed=0):
+    """Those of an LRU with the eigenvalues and input weights that it makes of them."""
+    weights = lru_weights(size, seed)
+    nu_log, theta_log, gamma_log = (weights.pop(n) for n in ("nu_log", "theta_log", "gamma_log"))
+    eigenvalues = np.exp(-np.exp(nu_log) + 1j * np.exp(theta_log))
+    for name in ("B_re", "B_im"):
+        weights[name] *= np.exp(gamma_log)[:, None]
+    return {"lambda_re_im": np.stack([eigenvalues.real, eigenvalues.imag]), **weights}
+
+
 def lru_block_weights(size, seed=0):
     """Those of an LRU and what stands around it, in the order of `rnnzoo.layers.LRUBlock`."""
     draw = np.random.default_rng(seed + 1)

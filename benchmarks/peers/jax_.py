@@ -46,9 +46,19 @@ def apply(weights, x, kind):
     radius = jnp.exp(-jnp.exp(weights["nu_log"]))
     angle = jnp.exp(weights["theta_log"])
     gamma = jnp.exp(weights["gamma_log"])[:, None]
+    eigenvalues = radius * jnp.cos(angle), radius * jnp.sin(angle)
+    return _diagonal(weights, x, eigenvalues, gamma, STATES[kind])
+
+
+def apply_complex(weights, x):
+    """A ComplexRNN: the eigenvalues are weights, and nothing is normalised."""
+    return _diagonal(weights, x, weights["lambda_re_im"], 1.0, scan_states)
+
+
+def _diagonal(weights, x, eigenvalues, gamma, states):
     x = x.transpose(1, 0, 2)
     z = x @ (weights["B_re"] * gamma).T, x @ (weights["B_im"] * gamma).T
-    re, im = STATES[kind](radius * jnp.cos(angle), radius * jnp.sin(angle), *z)
+    re, im = states(*eigenvalues, *z)
     y = re @ weights["C_re"].T - im @ weights["C_im"].T + weights["D"] * x
     return y.transpose(1, 0, 2)
 
@@ -83,6 +93,10 @@ def lru(batch, steps, size, kind):
 
 def lru_block(batch, steps, size):
     return gradients(apply_block, _data.lru_block_weights(size), batch, steps, size)
+
+
+def complex_rnn(batch, steps, size):
+    return gradients(apply_complex, _data.complex_rnn_weights(size), batch, steps, size)
 
 
 def linear_rnn(batch, steps, size):

@@ -10,19 +10,17 @@ from rnnzoo.training import TruncatedBPTT
 FEWEST = 5  # batches
 
 
-def waiting(task, seconds, options=None):
+def waiting(task, seconds, iterators, options=None):
     """Train the model of the task's published results for so long, batch by batch.
 
     A run gives the seconds that each batch was waited for, and those that it took in all. The wait
     is that of the iterator over `task.train`, which prefetches; it is asked from a graph, as `fit`
-    does, and made anew each epoch, as `fit` does, which is part of the first batch's wait.
+    does. `iterators` is "one", which `fit(train.repeat(), steps_per_epoch=...)` keeps, or "two an
+    epoch": Keras's `fit(train)` makes one at an epoch's begin and another, unused, at its end. Both
+    are part of the first batch's wait.
     """
-    built = tasks.get(task, **options or {})
-    model = built.build_model(_zoo.build(built.default_layer, built.default_units))
-    if built.default_k1 is not None:
-        model = TruncatedBPTT(model, built.default_k1, stateful=built.stream)
-    model.compile(built.optimizer(), built.loss)
-    batches = timed(built.train)
+    built, model = _compiled(task, **options or {})
+    batches = timed(built.train, iterators)
     model.train_on_batch(*next(batches)[1])  # traces and compiles
 
     def run():
@@ -38,7 +36,33 @@ def waiting(task, seconds, options=None):
     return run
 
 
-def timed(dataset):
+def epochs(task, source, epochs):
+    """Epochs by Keras's `fit`.
+
+    `source` is "task" (`task.train`), "one" (one iterator over `task.train.repeat()`) or "arrays"
+    (the same sequences as NumPy arrays, shuffled and batched by Keras).
+    """
+    built, model = _compiled(task)
+    given = {"x": built.train, "shuffle": False}
+    if source == "one":
+        batches = int(built.train.cardinality())
+        given = {"x": built.train.repeat(), "steps_per_epoch": batches, "shuffle": False}
+    elif source == "arrays":
+        x, y = built.arrays("train")
+        given = {"x": x, "y": y, "batch_size": built.batch_size}
+    return lambda: model.fit(**given, epochs=epochs, verbose=0)
+
+
+def _compiled(task, **options):
+    built = tasks.get(task, **options)
+    model = built.build_model(_zoo.build(built.default_layer, built.default_units))
+    if built.default_k1 is not None:
+        model = TruncatedBPTT(model, built.default_k1, stateful=built.stream)
+    model.compile(built.optimizer(), built.loss)
+    return built, model
+
+
+def timed(dataset, iterators):
     """Endlessly `(seconds waited, batch)`."""
 
     @tf.function(autograph=False)
@@ -49,10 +73,12 @@ def timed(dataset):
         with tf.control_dependencies(tf.nest.flatten(batch)):
             return tf.timestamp() - begin, batch
 
-    count = int(dataset.cardinality())
+    count, one = int(dataset.cardinality()), iterators == "one"
+    iterator = iter(dataset.repeat()) if one else None
     while True:
         begin = time.perf_counter()
-        iterator = iter(dataset)
+        if not one:
+            iterator, _ = iter(dataset), iter(dataset)
         making = time.perf_counter() - begin
         for number in range(count):
             wait, batch = ask(iterator)

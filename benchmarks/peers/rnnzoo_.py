@@ -16,6 +16,7 @@ LAYERS = {
     "stable_rnn": rnnzoo.layers.StableRNN,
     "lru": rnnzoo.layers.LRU,
     "lru_block": rnnzoo.layers.LRUBlock,
+    "complex_rnn": rnnzoo.layers.ComplexRNN,
     "linear_rnn": rnnzoo.layers.LinearRNN,
 }
 
@@ -62,6 +63,10 @@ def lru_block(batch, steps, size):
     return gradients(lru_block_layer(size), batch, steps, size)
 
 
+def complex_rnn(batch, steps, size):
+    return gradients(complex_rnn_layer(size), batch, steps, size)
+
+
 def linear_rnn(batch, steps, size):
     return gradients(linear_rnn_layer(size), batch, steps, size)
 
@@ -86,6 +91,10 @@ def lru_layer(size, form="auto"):
 
 def lru_block_layer(size):
     return _with_weights(layer("lru_block", size), _data.lru_block_weights(size), size)
+
+
+def complex_rnn_layer(size):
+    return _with_weights(layer("complex_rnn", size), _data.complex_rnn_weights(size), size)
 
 
 def linear_rnn_layer(size):

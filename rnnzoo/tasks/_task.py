@@ -79,11 +79,9 @@ class Task:
         seed = self._shuffle_seed()
 
         def begin(_):
-            epoch = self._epoch.read_value()
-            return epoch, self._plan(parts, seed, epoch)
-
-        def numbered(epoch, plan):
             # No `map` in here: TensorFlow would make its function anew at the start of each epoch.
+            epoch = self._epoch.read_value()
+            plan = self._plan(parts, seed, epoch)
             shared = tf.data.Dataset.from_tensors((epoch, plan)).repeat()
             return tf.data.Dataset.zip((tf.data.Dataset.range(batches), shared))
 
@@ -94,15 +92,12 @@ class Task:
         def hand_out(batch, epoch, pair):
             # This stands after the prefetching, where batches leave in step with the training, so
             # that a pass which is left early is never counted.
-            passed = tf.cond(
-                tf.equal(batch, batches - 1),
-                lambda: self._epoch.assign(epoch + 1, read_value=True),
-                lambda: epoch,
-            )
-            with tf.control_dependencies([passed]):
+            last = tf.equal(batch, batches - 1)
+            passed = tf.where(last, epoch + 1, self._epoch.read_value())
+            with tf.control_dependencies([self._epoch.assign(passed, read_value=False)]):
                 return tf.nest.map_structure(tf.identity, pair)
 
-        dataset = tf.data.Dataset.range(1).map(begin).flat_map(numbered)
+        dataset = tf.data.Dataset.range(1).flat_map(begin)
         dataset = dataset.map(make, tf.data.AUTOTUNE, True).prefetch(tf.data.AUTOTUNE)
         return self._finish(dataset.map(hand_out), batches)
 

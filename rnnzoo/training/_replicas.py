@@ -254,20 +254,20 @@ def all_have(model, number):
     return int(total) == number * strategy.num_replicas_in_sync
 
 
-def share_batches(model, task, split):
-    """A split of a task, each batch cut by rows into as many parts as there are replicas.
+def share_batches(model, dataset, batch_size):
+    """Batches, each cut by rows into as many parts as there are replicas.
 
     Every process makes whole batches and keeps the rows of its own replicas, so that the order is
-    that of one process. Parts of a split's last batch may differ by one row.
+    that of one process. Parts of a smaller last batch may differ by one row.
     """
-    dataset, strategy = getattr(task, split), model._distribute_strategy
+    strategy = model._distribute_strategy
     if strategy is None:
         return dataset
     replicas = strategy.num_replicas_in_sync
-    if task.batch_size % replicas:
+    if batch_size % replicas:
         raise ValueError(
             f"`batch_size` must be a multiple of the {replicas} replicas that share a batch. "
-            f"Received: batch_size={task.batch_size}"
+            f"Received: batch_size={batch_size}"
         )
 
     def parts(context):

@@ -71,7 +71,9 @@ def fit_resumable(model, task, epochs, out_dir, *, settings=None, callbacks=(), 
     _check_callbacks(callbacks)
     if model._distribute_strategy is not None:
         _replicas.replicate(model)
-    train, validation = (_replicas.share_batches(model, task, s) for s in ("train", "validation"))
+    # Endless, so that `fit` keeps one iterator: to make one takes as long as several small batches.
+    train = _replicas.share_batches(model, task.train.repeat(), task.batch_size)
+    validation = _replicas.share_batches(model, task.validation, task.batch_size)
     run = Run(model, task, pathlib.Path(out_dir), settings, command)
     if run.epoch > epochs:
         raise ValueError(
@@ -87,6 +89,7 @@ def fit_resumable(model, task, epochs, out_dir, *, settings=None, callbacks=(), 
         validation_data=validation,
         initial_epoch=run.epoch,
         epochs=epochs,
+        steps_per_epoch=int(task.train.cardinality()),
         shuffle=False,  # the task shuffles
         callbacks=[*callbacks, _Recorder(run)],
         verbose=0,

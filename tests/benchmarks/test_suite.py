@@ -272,7 +272,10 @@ def test_jax_computes_our_lru(kind):
     np.testing.assert_allclose(y, expected, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize(("kind", "apply"), [("lru_block", "block"), ("linear_rnn", "linear")])
+@pytest.mark.parametrize(
+    ("kind", "apply"),
+    [("lru_block", "block"), ("complex_rnn", "complex"), ("linear_rnn", "linear")],
+)
 def test_jax_computes_our_other_linear_layers(kind, apply):
     jax_ = _peer("jax")
     x = _data.sequences(2, 30, 8)

@@ -93,6 +93,21 @@ def test_fit_sees_the_orders_of_epochs_0_1_2(task):
     np.testing.assert_array_equal(np.concatenate(seen[-36:]), np.concatenate(expected))
 
 
+def test_one_iterator_over_repeated_passes_gives_the_passes_of_many(task):
+    expected = [one_pass(task.train)[1] for _ in range(3)]
+    task.epoch = 0
+    batches = iter(task.train.repeat())
+    passes = []
+    for number in range(3):
+        passes.append(np.concatenate([next(batches)[1].numpy() for _ in range(12)]))
+        assert task.epoch == number + 1
+    np.testing.assert_array_equal(passes, expected)
+    task.epoch = 1  # between passes it holds for the next one
+    again = np.concatenate([next(batches)[1].numpy() for _ in range(12)])
+    np.testing.assert_array_equal(again, expected[1])
+    assert task.epoch == 2
+
+
 def test_order_depends_on_the_seed(task):
     other = tasks.get(**{**task.get_config(), "seed": 6})
     assert (one_pass(task.train)[1] != one_pass(other.train)[1]).any()

@@ -67,7 +67,7 @@ def test_bad_use():
     strategy = types.SimpleNamespace(num_replicas_in_sync=2)
     model = types.SimpleNamespace(_distribute_strategy=strategy)
     with pytest.raises(ValueError, match=r"`batch_size` .* multiple of the 2 replicas.*size=5"):
-        _replicas.share_batches(model, task, "train")
+        _replicas.share_batches(model, task.train, task.batch_size)
     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
     model.compile("sgd", keras.losses.MeanSquaredError(reduction="sum"))
     with pytest.raises(ValueError, match=r"`loss` must be an average .*reduction='sum'"):

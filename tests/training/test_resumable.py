@@ -6,6 +6,7 @@ import os
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import rnnzoo.tasks
 from rnnzoo import checkpoints
@@ -111,6 +112,21 @@ def test_two_calls_equal_one(uninterrupted, tmp_path):
     model, task = make(seed=8)  # what it starts from must not matter
     record = fit_resumable(model, task, 4, tmp_path, settings={"seed": 7})
     check_equal(uninterrupted, model, task, record, tmp_path)
+
+
+def test_one_iterator_serves_all_epochs(tmp_path, monkeypatch):
+    made, make_iterator = [], tf.data.Dataset.__iter__
+
+    def counted(dataset):
+        made.append(int(dataset.cardinality()))
+        return make_iterator(dataset)
+
+    model, task = make_small()
+    monkeypatch.setattr(tf.data.Dataset, "__iter__", counted)
+    record = fit_resumable(model, task, 3, tmp_path)
+    assert len(record["curve"]["loss"]) == 3
+    assert made.count(tf.data.INFINITE_CARDINALITY) == 1
+    assert made.count(int(task.train.cardinality())) == 0  # of four batches; validation has two
 
 
 @pytest.mark.parametrize("batch", [1, None], ids=["inside an epoch", "before its state is kept"])
