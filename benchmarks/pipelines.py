@@ -14,7 +14,7 @@ QUICK = ("copy", "digits")
 
 def measure(session):
     for name in QUICK if session.quick else tasks.names():
-        for iterators in ("one", "two an epoch"):
+        for iterators in ("one iterator", "two an epoch"):
             share(session, name, iterators, rounds=2 if session.quick else 5)
     arrays(session, {"task": "digits", "epochs": 3 if session.quick else 10})
 

@@ -15,7 +15,7 @@ def waiting(task, seconds, iterators, options=None):
 
     A run gives the seconds that each batch was waited for, and those that it took in all. The wait
     is that of the iterator over `task.train`, which prefetches; it is asked from a graph, as `fit`
-    does. `iterators` is "one", which `fit(train.repeat(), steps_per_epoch=...)` keeps, or "two an
+    does. `iterators` is "one iterator", which `fit(train.repeat(), steps_per_epoch=...)` keeps, or "two an
     epoch": Keras's `fit(train)` makes one at an epoch's begin and another, unused, at its end. Both
     are part of the first batch's wait.
     """
@@ -73,7 +73,7 @@ def timed(dataset, iterators):
         with tf.control_dependencies(tf.nest.flatten(batch)):
             return tf.timestamp() - begin, batch
 
-    count, one = int(dataset.cardinality()), iterators == "one"
+    count, one = int(dataset.cardinality()), iterators == "one iterator"
     iterator = iter(dataset.repeat()) if one else None
     while True:
         begin = time.perf_counter()
