@@ -93,7 +93,8 @@ def train(
 @click.option(
     "--only", "--task", help="Only these cells: the first parts of their names, e.g. a task."
 )
-def reproduce(experiment, scale, out, only):
+@click.option("--jobs", default=1, show_default=True, help="Cells at once, on as many cores each.")
+def reproduce(experiment, scale, out, only, jobs):
     """Run the experiment ID of a paper again; without an ID, list them and what they cost.
 
     Writes metrics.json and figure.png. Give the same command again to go on where it stopped.
@@ -107,7 +108,7 @@ def reproduce(experiment, scale, out, only):
         _cli_common.print_table("experiment", listed, last="cost")
         return
     _cli_common.tensorflow()
-    experiments.reproduce(experiment, scale, out, only)
+    experiments.reproduce(experiment, scale, out, only, jobs=jobs)
 
 
 @click.command()

@@ -15,9 +15,9 @@ def waiting(task, seconds, iterators, options=None):
 
     A run gives the seconds that each batch was waited for, and those that it took in all. The wait
     is that of the iterator over `task.train`, which prefetches; it is asked from a graph, as `fit`
-    does. `iterators` is "one iterator", which `fit(train.repeat(), steps_per_epoch=...)` keeps, or "two an
-    epoch": Keras's `fit(train)` makes one at an epoch's begin and another, unused, at its end. Both
-    are part of the first batch's wait.
+    does. `iterators` is "one iterator", which `fit(train.repeat(), steps_per_epoch=...)` keeps, or
+    "two an epoch": Keras's `fit(train)` makes one at an epoch's begin and another, unused, at its
+    end. Both are part of the first batch's wait.
     """
     built, model = _compiled(task, **options or {})
     batches = timed(built.train, iterators)

@@ -153,7 +153,7 @@ def describe(id):
     return Description(id, *_TABLE[_checks.choice("id", id, names())])
 
 
-def reproduce(id, scale="smoke", out_dir=None, only=None, console=None):
+def reproduce(id, scale="smoke", out_dir=None, only=None, console=None, jobs=1):
     """Run an experiment, or what is left of it, and write its record and figure.
 
     Args:
@@ -165,16 +165,19 @@ def reproduce(id, scale="smoke", out_dir=None, only=None, console=None):
         only: None (default): everything. Else only the cells of this name or below it, for example
             "adding" or "adding/lstm"; the record then tells which are missing.
         console: a `rich.console.Console`; by default standard output.
+        jobs: cells that are worked on at once (default 1), each in a process of its own on its
+            share of the cores.
 
     Returns:
         What ``metrics.json`` holds, as a dict.
 
     Raises:
-        ValueError: for an unknown ID, scale or cell, or an `out_dir` with other settings in it.
+        ValueError: for an unknown ID, scale or cell, more jobs than cores, or an `out_dir` with
+            other settings in it.
     """
     description = describe(id)
     _checks.choice("scale", scale, SCALES)
     module = importlib.import_module(description.module)
     from rnnzoo.experiments import _experiment
 
-    return _experiment.run(id, module, scale, out_dir, only, console)
+    return _experiment.run(id, module, scale, out_dir, only, console, jobs)

@@ -23,8 +23,9 @@ from collections.abc import Callable
 
 from rnnzoo._figures import new_figure
 from rnnzoo._files import replacing
+from rnnzoo.experiments import _jobs
 
-__all__ = ["Cell", "best", "grid", "new_figure", "run", "train"]
+__all__ = ["Cell", "best", "do", "grid", "new_figure", "quiet", "run", "train"]
 
 RESULT, METRICS, FIGURE, TABLE = "result.json", "metrics.json", "figure.png", "table.md"
 CELLS = "cells"
@@ -104,12 +105,13 @@ def _first_clause(error):
     return "a weight was not finite after an optimizer step"
 
 
-def run(id, module, scale, out_dir=None, only=None, console=None):
+def run(id, module, scale, out_dir=None, only=None, console=None, jobs=1):
     """See `rnnzoo.experiments.reproduce`."""
     import rich.console
 
     console = console or rich.console.Console()
-    _quiet()
+    _jobs.shares(jobs)
+    quiet()
     out_dir = pathlib.Path("results", *id.split("/"), scale) if out_dir is None else out_dir
     out_dir = pathlib.Path(out_dir)
     cells = module.cells(module.SCALES[scale])
@@ -118,19 +120,29 @@ def run(id, module, scale, out_dir=None, only=None, console=None):
     todo = [cell for cell in chosen if kept[cell.name] is None]
     console.print(f"{id}, {scale}: {len(chosen)} cells, {len(chosen) - len(todo)} done before.")
     started = time.perf_counter()
-    for number, cell in enumerate(todo):
-        console.print(f"[{number + 1}/{len(todo)}] {cell.name}", markup=False, soft_wrap=True)
-        kept[cell.name] = _do(cell, out_dir, console)
-        mean = (time.perf_counter() - started) / (number + 1) / 60
-        left = f"about {mean * (len(todo) - number - 1):.0f} min left"
-        console.print(f"  {kept[cell.name]['seconds']:.1f} s; {left}", highlight=False)
+    if jobs == 1:
+        finished = _one_by_one(todo, out_dir, console)
+    else:
+        names = [cell.name for cell in todo]
+        finished = _jobs.run(module.__name__, scale, names, out_dir, jobs)
+    for number, (name, kept[name]) in enumerate(finished, 1):
+        mean = (time.perf_counter() - started) / number / 60
+        left = f"{kept[name]['seconds']:.1f} s; about {mean * (len(todo) - number):.0f} min left"
+        console.print(f"[{number}/{len(todo)}] {name}: {left}", markup=False, soft_wrap=True)
     record = _record(id, module, scale, {n: k for n, k in kept.items() if k is not None}, cells)
     _write(record, module, out_dir)
     console.print(f"Record and figure: {out_dir}", soft_wrap=True)
     return record
 
 
-def _quiet():
+def _one_by_one(cells, out_dir, console):
+    """Do these cells, and yield each one's name and what is kept."""
+    for cell in cells:
+        console.print(cell.name, markup=False, soft_wrap=True)
+        yield cell.name, do(cell, out_dir, console)
+
+
+def quiet():
     """Without TensorFlow's advice on tracing: every cell is a new model, and traced once."""
     import tensorflow as tf
 
@@ -167,7 +179,8 @@ def _kept(cell, out_dir):
     return kept
 
 
-def _do(cell, out_dir, console):
+def do(cell, out_dir, console):
+    """Do a cell, keep what comes of it in its folder, and return that."""
     from rnnzoo.training import run_record
 
     folder = out_dir / CELLS / cell.name

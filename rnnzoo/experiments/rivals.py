@@ -147,7 +147,7 @@ def _layer_summary(settings, task, layer, runs):
         ],
         "published": SCORES[task]["published"].get(layer),
     }
-    rate = _experiment.best(by_rate, _mean_validation, mode)
+    rate = _experiment.best(by_rate, functools.partial(_choice, mode=mode), mode)
     if rate is None:
         return {**found, "score": None}
     group = by_rate[rate]
@@ -161,7 +161,6 @@ def _layer_summary(settings, task, layer, runs):
         "learning_rate": rate,
         "validation": {f"{r:g}": _mean_validation(g) for r, g in by_rate.items()},
         "best_epochs": [run["best"]["epoch"] for run in group],
-        "seconds_per_epoch": statistics.fmean(statistics.median(r["epoch_seconds"]) for r in group),
         "monitor": name,
         "batches": first["batches"],
         "curve": [run["curve"][name] for run in group],
@@ -173,6 +172,15 @@ def _mean_validation(group):
     if any("diverged" in run for run in group):
         return None
     return statistics.fmean(run["best"][run["monitor"]] for run in group)
+
+
+def _choice(group, mode):
+    """What a learning rate is chosen by: of equal scores (an accuracy of 1) the loss decides."""
+    score = _mean_validation(group)
+    if score is None:
+        return None
+    loss = statistics.fmean(run["curve"]["val_loss"][run["best"]["epoch"] - 1] for run in group)
+    return score, -loss if mode == "max" else loss
 
 
 def draw(settings, summary):
@@ -204,31 +212,33 @@ def draw(settings, summary):
 
 def table(settings, summary):
     """The scores as Markdown: a row for each task and layer."""
-    del settings
+    ends = min(settings["learning_rates"]), max(settings["learning_rates"])
     lines = [
         "| task | layer | units | parameters | from the target | learning rate | test score | "
-        "published | other test scores | s per epoch |",
-        "|---|---|---|---|---|---|---|---|---|---|",
+        "published | other test scores |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for task, entry in summary.items():
         for layer, found in entry["layers"].items():
             score = "diverged" if found["score"] is None else f"{found['score']:.4g}"
             rate = "–" if found["score"] is None else f"{found['learning_rate']:g}"
-            seconds = "–" if found["score"] is None else f"{found['seconds_per_epoch']:.1f}"
+            rate += " †" if found.get("learning_rate") in ends else ""
             published = "–" if found["published"] is None else f"{found['published']:g}"
             if published != "–" and entry["differs_from_published"]:
                 published += " *"
             lines.append(
                 f"| {task} ({entry['metric']}) | {layer} | {found['units']} | "
                 f"{found['parameters']:,} | {found['deviation']:+.1%} | {rate} | {score} | "
-                f"{published} | {_others(found, entry['metric'])} | {seconds} |"
+                f"{published} | {_others(found, entry['metric'])} |"
             )
         lines.append(
-            f"| {task} | without memory | – | – | – | – | {entry['baseline']:.4g} | – | – | – |"
+            f"| {task} | without memory | – | – | – | – | {entry['baseline']:.4g} | – | – |"
         )
     lines += [
         "",
         "Published: Bai, Kolter & Koltun (arXiv:1803.01271), Table 1, read in the paper.",
+        "",
+        "† The end of the grid of learning rates: a further one might score better.",
         "",
     ]
     for task, entry in summary.items():

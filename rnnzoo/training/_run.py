@@ -116,7 +116,7 @@ class Run:
             self.curve.setdefault(name, []).append(float(value))
         self.epoch_seconds.append(seconds)
         value = self._monitored(logs)
-        if self._improves(value):
+        if self._improves(value, logs):
             self.best = {"epoch": self.epoch, self.task.monitor: value}
             if self.writes:
                 checkpoints.save_model(self.model, self.out_dir / BEST)
@@ -133,10 +133,13 @@ class Run:
             )
         return float(logs[self.task.monitor])
 
-    def _improves(self, value):
+    def _improves(self, value, logs):
+        """Whether an epoch scores better; of equal ones (an accuracy of 1) the loss decides."""
         if self.best is None:
             return True
         best = self.best[self.task.monitor]
+        if value == best and "val_loss" in logs:
+            return logs["val_loss"] < self.curve["val_loss"][self.best["epoch"] - 1]
         return value > best if self.task.monitor_mode == "max" else value < best
 
     def write_metrics(self):

@@ -29,7 +29,8 @@ def fit_resumable(model, task, epochs, out_dir, *, settings=None, callbacks=(), 
     Args:
         model: a built and compiled `keras.Model`.
         task: a task of `rnnzoo.tasks`. ``task.epoch`` is set before each epoch;
-            ``task.monitor`` and ``task.monitor_mode`` choose the best epoch.
+            ``task.monitor`` and ``task.monitor_mode`` choose the best epoch; of equal ones (an
+            accuracy of 1) the least validation loss does.
         epochs: total number of epochs, at least 1. More than an earlier call's goes on further;
             it is the one setting that may differ.
         out_dir: folder for ``state.npz``, ``best.keras``, ``metrics.json`` and ``logs``

@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 import rnnzoo
+from rnnzoo import _cores
 from rnnzoo._files import replacing
 
 # Names that Keras numbers by what else the process has built; they do not change the arithmetic.
@@ -70,7 +71,12 @@ def hardware():
         tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name)
         for gpu in tf.config.list_physical_devices("GPU")
     ]
-    return {"cpu": _processor(), "cores": _cores(), "memory_gib": _memory_gib(), "gpus": gpus}
+    return {
+        "cpu": _processor(),
+        "cores": len(_cores.available()),
+        "memory_gib": _memory_gib(),
+        "gpus": gpus,
+    }
 
 
 def write_json(path, content):
@@ -113,12 +119,6 @@ def _processor():
         return platform.processor() or platform.machine()
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.machine()
-
-
-def _cores():
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count()
 
 
 def _memory_gib():

@@ -4,12 +4,14 @@ import functools
 import importlib
 import io
 import json
+import os
+import pathlib
 import types
 
 import pytest
 import rich.console
 
-from rnnzoo import experiments
+from rnnzoo import _cores, experiments
 from rnnzoo.experiments import _experiment
 from rnnzoo.experiments._experiment import Cell, best, grid
 from rnnzoo.training._run import Run
@@ -100,6 +102,42 @@ def test_only_some_cells(tmp_path):
     for wrong in ("od", "odd/", "nothing", ""):
         with pytest.raises(ValueError, match=rf"`only` must be .*even, odd.*only='{wrong}'"):
             run(make(calls), tmp_path, only=wrong)
+
+
+@pytest.mark.skipif(len(_cores.available()) < 2, reason="needs two cores")
+def test_jobs_share_the_cores_and_go_on_where_one_stopped(tmp_path, monkeypatch):
+    def run(scale="smoke", **options):
+        console = quiet()
+        options = {"out_dir": tmp_path, "console": console, "jobs": 2, **options}
+        record = _experiment.run("where", where_cells_run, scale, **options)
+        return record, console.file.getvalue()
+
+    monkeypatch.syspath_prepend(pathlib.Path(__file__).parent)  # the processes get it too
+    where_cells_run = importlib.import_module("where_cells_run")
+    with pytest.raises(ArithmeticError, match="it does not add up"):
+        run("broken")
+    record, text = run(only="cell1")
+    assert "[1/1] cell1: " in text
+    assert record["missing"] == ["cell0", "cell2", "cell3"]
+    record, text = run()
+    assert "4 cells, 1 done before." in text
+    assert "[3/3] " in text
+    assert "nobody hears this" not in text
+    assert record["summary"]["finished"] == ["cell0", "cell1", "cell2", "cell3"]
+    results = [record["cells"][f"cell{n}"]["result"] for n in (0, 2, 3)]
+    shares = {r["process"]: r["cores"] for r in results}
+    assert os.getpid() not in shares
+    one, two = shares.values()
+    assert not set(one) & set(two)
+    assert sorted(one + two) == _cores.available()
+    assert all(int(r["threads"]) == len(r["cores"]) for r in results)
+
+
+def test_jobs_out_of_range(tmp_path):
+    cores = len(_cores.available())
+    for wrong, words in ((0, "at least 1"), (cores + 1, rf"at most the {cores} cores"), (1.5, "")):
+        with pytest.raises((ValueError, TypeError), match=rf"`jobs` .*{words}.*{wrong}"):
+            experiments.reproduce("rivals", out_dir=tmp_path, jobs=wrong)
 
 
 def test_other_settings_are_refused(tmp_path):

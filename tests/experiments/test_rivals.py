@@ -81,7 +81,6 @@ def result(validation, test, diverged=False):
         "monitor": "val_loss",
         "best": {"epoch": 1, "val_loss": validation},
         "test": {"loss": test},
-        "epoch_seconds": [1.0, 2.0, 9.0],
         "curve": {"val_loss": [validation]},
     }
 
@@ -103,11 +102,28 @@ def test_the_rate_is_chosen_on_validation_and_over_all_seeds():
     assert found["diverged"] == [0.3]
     assert found["validation"] == {"0.1": 0.5, "0.2": pytest.approx(0.3), "0.3": None}
     assert found["deviation"] == 0.1
-    assert found["seconds_per_epoch"] == 2.0
-    assert (
-        "| adding (loss) | lstm | 3 | 110 | +10.0% | 0.2 | 0.7 | 0.164 | – | 2.0 |"
-        in rivals.table(SETTINGS, summary)
+    assert "| adding (loss) | lstm | 3 | 110 | +10.0% | 0.2 | 0.7 | 0.164 | – |\n" in rivals.table(
+        SETTINGS, summary
     )
+
+
+def test_of_rates_with_equal_accuracy_the_one_of_least_loss_is_chosen():
+    def accurate(accuracy, losses):
+        curve = {"val_loss": losses, "val_recall_accuracy": [accuracy] * 2}
+        best = {"epoch": 2, "val_recall_accuracy": accuracy}
+        return {**result(0, 0.5), "monitor": "val_recall_accuracy", "best": best, "curve": curve}
+
+    runs = {
+        "lr0.1/seed0": accurate(1.0, [0.0, 0.3]),
+        "lr0.2/seed0": accurate(1.0, [0.9, 0.2]),
+        "lr0.3/seed0": accurate(0.9, [0.0, 0.1]),
+    }
+    copy = {"parameters": 100, "differs": ""}
+    settings = {**SETTINGS, "seeds": [0], "tasks": {"copy": copy}}
+    summary = rivals.summarize(settings, {f"copy/tcn/{n}": r for n, r in runs.items()})
+    found = summary["copy"]["layers"]["tcn"]
+    assert found["learning_rate"] == 0.2
+    assert "| 0.2 | 0.5 |" in rivals.table(settings, summary)
 
 
 def test_layer_that_diverged_everywhere_and_one_that_is_not_finished():
@@ -124,6 +140,23 @@ def test_layer_that_diverged_everywhere_and_one_that_is_not_finished():
         SETTINGS, summary
     )
     rivals.draw(SETTINGS, summary).savefig(io.BytesIO())
+
+
+def test_a_rate_at_an_end_of_the_grid_is_marked():
+    runs = {
+        f"adding/{layer}/lr{rate:g}/seed{seed}": result(abs(rate - chosen), 0.5)
+        for layer, chosen in (("lstm", 0.1), ("gru", 0.2), ("tcn", 0.3))
+        for rate in SETTINGS["learning_rates"]
+        for seed in (0, 1)
+    }
+    table = rivals.table(SETTINGS, rivals.summarize(SETTINGS, runs))
+    for marked in (
+        "| 0.1 † | 0.5 | 0.164 |",
+        "| 0.2 | 0.5 | 5.3e-05 |",
+        "| 0.3 † | 0.5 | 5.8e-05 |",
+    ):
+        assert marked in table
+    assert "† The end of the grid" in table
 
 
 def test_published_values():

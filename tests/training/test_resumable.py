@@ -330,6 +330,17 @@ def test_minimum_is_best_where_the_task_says_so(tmp_path):
     assert run.write_metrics()["command"] == "made by hand"
 
 
+def test_of_equal_scores_the_epoch_of_least_loss_is_best(tmp_path):
+    model, task = make_small()
+    run = Run(model, task, tmp_path, None, "made by hand")
+    run.begin()
+    scores = [(0.5, 0.1), (1.0, 0.3), (1.0, 0.2), (1.0, 0.4), (0.9, 0.0)]
+    for epoch, (accuracy, loss) in enumerate(scores):
+        logs = {"loss": 1.0, "val_loss": loss, "val_recall_accuracy": accuracy}
+        run.finish_epoch(epoch, logs, 0.5)
+    assert run.best == {"epoch": 3, "val_recall_accuracy": 1.0}
+
+
 def test_first_difference():
     there = {"a": 1, "b": {"c": [1, {"d": None}]}}
     assert run_record.first_difference(there, json.loads(json.dumps(there))) is None
