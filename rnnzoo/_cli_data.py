@@ -73,7 +73,9 @@ def _present(source, data_dir):
     """Where a data set is and how large, as the table shows it."""
     from rnnzoo.tasks import _data
 
-    folder = _data.folder(source.name) if data_dir is None else pathlib.Path(data_dir) / source.name
+    folder = (
+        _data.present(source.name) if data_dir is None else pathlib.Path(data_dir) / source.name
+    )
     whole = _bytes(sum(file.size for file in source.files))
     if folder is None or not folder.is_dir():
         return "not here", f"{whole} to fetch"

@@ -37,8 +37,15 @@ def _seeded():
 
 @pytest.fixture
 def real_data():
-    """The folder of original data files, or a skip that says what is missing."""
-    folder = os.environ.get("RNNZOO_DATA_DIR")
-    if not folder or not pathlib.Path(folder).is_dir():
-        pytest.skip("real data needed: set RNNZOO_DATA_DIR to a folder of the original files")
-    return pathlib.Path(folder)
+    """`real_data(*sets)`: the folder of original files, or a skip that says what is missing."""
+
+    def holding(*sets):
+        folder = os.environ.get("RNNZOO_DATA_DIR")
+        if not folder or not pathlib.Path(folder).is_dir():
+            pytest.skip("real data needed: set RNNZOO_DATA_DIR to a folder of the original files")
+        missing = [name for name in sets if not pathlib.Path(folder, name).is_dir()]
+        if missing:
+            pytest.skip(f"real data needed: RNNZOO_DATA_DIR has no {', '.join(missing)}")
+        return pathlib.Path(folder)
+
+    return holding

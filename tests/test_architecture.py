@@ -14,6 +14,7 @@ ROOT = pathlib.Path(rnnzoo.__file__).parent
 # The first name that matches, from the longest; a new file must be put on a floor here.
 FLOORS = {
     "_checks": 0,
+    "_cores": 0,
     "_files": 0,
     "_figures": 0,
     "initializers": 1,

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 import rnnzoo
+from rnnzoo.tasks.midi import from_midi
 
 FOLDER = pathlib.Path(__file__).resolve().parent.parent / "examples"
 
@@ -35,5 +36,27 @@ def test_long_sequences():
     assert difference < 1e-5
 
 
+def test_continue_chorale(tmp_path, real_data):
+    real_data("poly_music")
+    file = tmp_path / "chorale.mid"
+    roll = load("continue_chorale").main(epochs=1, begin=8, frames=4, out=file)
+    chorale = rnnzoo.tasks.get("jsb").pieces("test")[0]
+    assert roll.shape == (12, 88)
+    np.testing.assert_array_equal(roll[:8], chorale[:8])
+    np.testing.assert_array_equal(from_midi(file), roll)
+
+
+def test_a_continued_chorale_is_what_the_model_says():
+    """A model that hears key k expects k + 1; every frame is heard before the next is drawn."""
+    layer = keras.layers.SimpleRNN(88, activation=None, return_sequences=True)
+    layer.build((None, None, 88))
+    layer.set_weights([60 * np.eye(88, k=1), np.zeros([88, 88]), np.full(88, -30.0)])
+    model = keras.Sequential([keras.Input((None, 88)), layer])
+    begin = np.eye(88, dtype=np.uint8)[[50, 10]]
+    roll = load("continue_chorale").continued(model, begin, frames=5)
+    np.testing.assert_array_equal(roll, np.eye(88)[[50, 10, 11, 12, 13, 14, 15]])
+
+
 def test_every_example_is_run_here():
-    assert {path.stem for path in FOLDER.glob("*.py")} == {"train_copy", "long_sequences"}
+    names = {path.stem for path in FOLDER.glob("*.py")}
+    assert names == {"train_copy", "long_sequences", "continue_chorale"}

@@ -18,6 +18,7 @@ from rnnzoo import checkpoints
 from rnnzoo._export import errors, litert, onnx, saved_model
 from rnnzoo.cli import main
 from rnnzoo.export import ExportError, export, load_check
+from rnnzoo.tasks import _sources
 
 F = 3
 Wrapper = zoo.TruncatedWrapper
@@ -247,7 +248,7 @@ REAL += ("wikitext2", "tiny_shakespeare")
 @pytest.mark.parametrize("name", [*SYNTHETIC, *REAL])
 def test_the_model_of_every_task(tmp_path, name, request):
     if name in REAL:
-        request.getfixturevalue("real_data")
+        request.getfixturevalue("real_data")(*_sources.SOURCES)
     task = rnnzoo.tasks.get(name, **SYNTHETIC.get(name, {}))
     folder = export(task.build_model(layers.GRU(4)), tmp_path / "m")
     described = json.loads((folder / "serving.json").read_text())

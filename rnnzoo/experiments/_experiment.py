@@ -15,6 +15,8 @@ and a line in the table of `rnnzoo.experiments`. `cells` is cheap and needs no T
 """
 
 import dataclasses
+import functools
+import importlib
 import itertools
 import json
 import pathlib
@@ -25,7 +27,7 @@ from rnnzoo._figures import new_figure
 from rnnzoo._files import replacing
 from rnnzoo.experiments import _jobs
 
-__all__ = ["Cell", "best", "do", "grid", "new_figure", "quiet", "run", "train"]
+__all__ = ["Cell", "best", "grid", "new_figure", "run", "train"]
 
 RESULT, METRICS, FIGURE, TABLE = "result.json", "metrics.json", "figure.png", "table.md"
 CELLS = "cells"
@@ -111,7 +113,7 @@ def run(id, module, scale, out_dir=None, only=None, console=None, jobs=1):
 
     console = console or rich.console.Console()
     _jobs.shares(jobs)
-    quiet()
+    _quiet()
     out_dir = pathlib.Path("results", *id.split("/"), scale) if out_dir is None else out_dir
     out_dir = pathlib.Path(out_dir)
     cells = module.cells(module.SCALES[scale])
@@ -123,8 +125,8 @@ def run(id, module, scale, out_dir=None, only=None, console=None, jobs=1):
     if jobs == 1:
         finished = _one_by_one(todo, out_dir, console)
     else:
-        names = [cell.name for cell in todo]
-        finished = _jobs.run(module.__name__, scale, names, out_dir, jobs)
+        work = functools.partial(_do_quietly, module.__name__, scale, out_dir)
+        finished = _jobs.run(work, [cell.name for cell in todo], jobs)
     for number, (name, kept[name]) in enumerate(finished, 1):
         mean = (time.perf_counter() - started) / number / 60
         left = f"{kept[name]['seconds']:.1f} s; about {mean * (len(todo) - number):.0f} min left"
@@ -139,10 +141,20 @@ def _one_by_one(cells, out_dir, console):
     """Do these cells, and yield each one's name and what is kept."""
     for cell in cells:
         console.print(cell.name, markup=False, soft_wrap=True)
-        yield cell.name, do(cell, out_dir, console)
+        yield cell.name, _do(cell, out_dir, console)
 
 
-def quiet():
+def _do_quietly(experiment, scale, out_dir, name):
+    """Do one cell, in a process of its own: functions of cells need not be fit to be sent there."""
+    import rich.console
+
+    module = importlib.import_module(experiment)
+    [cell] = [c for c in module.cells(module.SCALES[scale]) if c.name == name]
+    _quiet()
+    return _do(cell, out_dir, rich.console.Console(quiet=True))
+
+
+def _quiet():
     """Without TensorFlow's advice on tracing: every cell is a new model, and traced once."""
     import tensorflow as tf
 
@@ -179,7 +191,7 @@ def _kept(cell, out_dir):
     return kept
 
 
-def do(cell, out_dir, console):
+def _do(cell, out_dir, console):
     """Do a cell, keep what comes of it in its folder, and return that."""
     from rnnzoo.training import run_record
 

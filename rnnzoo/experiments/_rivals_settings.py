@@ -57,7 +57,7 @@ NOTES = [
 
 def _convolutions(tcn, gated_conv):
     """Levels and kernel sizes. On copy, adding and smnist they cover the sequence; elsewhere the
-    TCN's are the paper's, and cover 13 to 301 steps."""
+    TCN's are the paper's, and cover 13 to 151 steps."""
     return {
         "tcn": {"levels": tcn[0], "kernel_size": tcn[1]},
         "gated_conv": {"levels": gated_conv[0], "kernel_size": gated_conv[1]},

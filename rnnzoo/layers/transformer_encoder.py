@@ -1,6 +1,7 @@
 """TransformerEncoder: a small causal transformer of Keras's own layers, for comparison."""
 
 import keras
+import tensorflow as tf
 from keras import ops
 
 from rnnzoo import _checks
@@ -38,7 +39,8 @@ class TransformerEncoder(keras.layers.Layer):
 
     Raises:
         ValueError, TypeError: For an argument out of its range or of the wrong type, and for a
-            sequence longer than `max_length`.
+            sequence longer than `max_length`; `InvalidArgumentError` for one in a graph that did
+            not know its length.
 
     Sources: Vaswani et al., *Attention Is All You Need* (2017); pre-normalisation: Xiong et al.,
     *On Layer Normalization in the Transformer Architecture* (2020).
@@ -121,7 +123,7 @@ class TransformerEncoder(keras.layers.Layer):
 
     def call(self, sequences, mask=None, training=False):
         self._check(sequences.shape)
-        time = ops.shape(sequences)[1]
+        time = self._steps(sequences)
         x = self.entry(sequences) + self._first_positions(time)
         seen = None if mask is None else ops.cast(mask, "bool")
         for norm1, attention, drop1, norm2, widen, narrow, drop2 in self.blocks:
@@ -143,6 +145,17 @@ class TransformerEncoder(keras.layers.Layer):
         steps = ops.arange(time)[None] * ops.cast(seen, "int32")
         last = ops.max(steps, axis=1)
         return ops.squeeze(ops.take_along_axis(x, last[:, None, None], axis=1), 1)
+
+    def _steps(self, sequences):
+        if sequences.shape[1] is not None:
+            return sequences.shape[1]
+        time = tf.shape(sequences)[1]
+        words = f"`sequences` of {self.name} must have at most `max_length`={self.max_length} steps"
+        few = time <= self.max_length
+        with tf.control_dependencies(
+            [tf.debugging.Assert(few, [f"{words}. Received: steps", time])]
+        ):
+            return tf.identity(time)
 
     def _first_positions(self, time):
         """Cut out, not looked up: the rows share them, and Keras keeps the gradient of a lookup as

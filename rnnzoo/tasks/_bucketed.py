@@ -28,7 +28,8 @@ class BucketedTask(Task):
         return self._parts(split)[1].numpy()
 
     def subset(self, split, limit):
-        """The first `limit` sequences of a split, spread over all its lengths, as batches."""
+        """`limit` sequences of a split, spread evenly over all its lengths, as batches."""
+        self._check_limit(split, limit)
         rows = np.linspace(0, self.size(split) - 1, limit).round().astype(np.int64)
         parts, batches = self._parts(split), -(-limit // self.batch_size)
 

@@ -25,8 +25,8 @@ def folder(name, data_dir=None):
     """Where the local originals of a data set are, or None if there are none to use.
 
     A `data_dir` (which holds one folder a data set) that is given must have the set. Else it is
-    looked for under the environment variable RNNZOO_DATA_DIR and then under `CACHE`, where
-    ``rnnzoo data fetch`` puts it; either may lack it.
+    looked for under the folder that the environment variable RNNZOO_DATA_DIR names, and then under
+    `CACHE`, where ``rnnzoo data fetch`` puts it; either may lack it.
     """
     if data_dir is not None:
         found = pathlib.Path(data_dir) / name
@@ -36,8 +36,23 @@ def folder(name, data_dir=None):
                 f"Received: data_dir={str(data_dir)!r}"
             )
         return found
-    candidates = [pathlib.Path(p) / name for p in (os.environ.get(VARIABLE), CACHE) if p]
-    return next((found for found in candidates if found.is_dir()), None)
+    named = os.environ.get(VARIABLE)
+    if named and not pathlib.Path(named).is_dir():
+        raise DataError(f"{VARIABLE} must name a folder. Received: {VARIABLE}={named!r}")
+    return present(name)
+
+
+def present(name):
+    """The first of the folders that `folder` looks in that has a file of the set, or None.
+
+    What a download has begun (a hidden file) is none.
+    """
+    places = [pathlib.Path(place) / name for place in (os.environ.get(VARIABLE), CACHE) if place]
+    return next((place for place in places if _has_files(place)), None)
+
+
+def _has_files(place):
+    return place.is_dir() and any(not path.name.startswith(".") for path in place.iterdir())
 
 
 def find(where, file):
@@ -55,7 +70,8 @@ def read(where, file, sha256, also=()):
     if path is None:
         raise DataError(
             f"The file {file}.gz (or {file}) is missing from the folder {where}. "
-            f"The SHA-256 of its unpacked content is {sha256}. `rnnzoo data fetch` can get it."
+            f"The SHA-256 of its unpacked content is {sha256}. "
+            f"`rnnzoo data fetch {where.name}` can get it."
         )
     content = unpack(path, path.read_bytes(), sha256)
     verify(content, sha256, path, also)

@@ -54,16 +54,22 @@ def _fetch_file(file, folder, on_bytes):
     except requests.RequestException as error:  # which is an OSError too
         raise _data.DataError(
             f"{file.name} could not be downloaded from {file.url} ({type(error).__name__}: "
-            f"{error}). What has come is kept in {part}; the next try goes on from there."
+            f"{error}).{_what_is_kept(part)}"
         ) from error
     except OSError as error:
         if error.errno not in FULL:
             raise _data.DataError(f"{final} cannot be written: {error}.") from error
         raise _data.DataError(
-            f"The disk that holds {folder} is full: {file.name} has {file.size:,} bytes. "
-            f"What has come is kept in {part}; the next try goes on from there."
+            f"The disk that holds {folder} is full: {file.name} has {file.size:,} bytes."
+            f"{_what_is_kept(part)}"
         ) from error
     return final
+
+
+def _what_is_kept(part):
+    if not part.exists():
+        return ""
+    return f" What has come is kept in {part}; the next try goes on from there."
 
 
 def _receive(file, part, on_bytes):

@@ -48,8 +48,8 @@ def parse(content, source):
     A line is ``BOS words EOS``, a tab, and a tag for BOS and each word, then the intent, which
     stands in the place of the tag of EOS.
     """
-    lines = [line for line in _data.lines(content, source) if line.strip()]
-    return [_utterance(line, f"Line {n} of {source}") for n, line in enumerate(lines, start=1)]
+    lines = enumerate(_data.lines(content, source), start=1)
+    return [_utterance(line, f"Line {n} of {source}") for n, line in lines if line.strip()]
 
 
 def vocabulary(utterances, min_count):

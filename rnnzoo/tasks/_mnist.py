@@ -76,5 +76,6 @@ def _advice(reason):
     files = "; ".join(f"{file}.gz (SHA-256 unpacked: {sha})" for file, sha in wanted.items())
     return (
         f"MNIST could not be had through TensorFlow Datasets ({reason}). Put the original files "
-        f"{files} into the folder mnist of a folder that {_data.VARIABLE} or `data_dir` names."
+        f"{files} into the folder mnist of a folder that {_data.VARIABLE} or `data_dir` names, as "
+        "`rnnzoo data fetch mnist` does."
     )

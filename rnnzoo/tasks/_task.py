@@ -20,8 +20,10 @@ class Task:
         order = shuffle(0 ... train_size - 1; seed, epoch)
 
     Each full pass over `train` raises `epoch` by one when its last batch is handed out, and a pass
-    that is left early (Keras looks at one batch before it trains) does not count. Setting `epoch`
-    to e therefore gives, from the next pass on, the order that an uninterrupted run has there.
+    that is left before it does not count (Keras looks at one batch before it trains, which is a
+    pass only where there is but one). Setting `epoch` to e therefore gives, from the next pass on,
+    the order that an uninterrupted run has there.
+
     `model.fit(task.train, shuffle=False)` keeps Keras from warning that it does not shuffle. For it
     Keras makes two iterators an epoch, of some 30 ms each, which counts where an epoch is a few
     small batches; `fit(task.train.repeat(), steps_per_epoch=len(task.train))` keeps one.
@@ -126,10 +128,19 @@ class Task:
 
     def subset(self, split, limit):
         """The first `limit` sequences of a split, as batches."""
-        batches = -(-_checks.integer("limit", limit) // self.batch_size)
-        data = getattr(self, _checks.choice("split", split, SPLITS))
+        self._check_limit(split, limit)
+        batches = -(-limit // self.batch_size)
+        data = getattr(self, split)
         data = data.unbatch().take(limit).batch(self.batch_size)
         return data.apply(tf.data.experimental.assert_cardinality(batches))
+
+    def _check_limit(self, split, limit):
+        size = self.size(split)
+        if _checks.integer("limit", limit) > size:
+            raise ValueError(
+                f"`limit` must be at most the {size} sequences of the {split} set. "
+                f"Received: limit={limit}"
+            )
 
     def size(self, split):
         """The number of sequences of a split."""

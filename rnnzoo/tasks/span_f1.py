@@ -59,7 +59,10 @@ class SpanF1(keras.metrics.Metric):
 
     def update_state(self, y_true, y_pred, sample_weight=None):
         if sample_weight is not None:
-            raise ValueError("`sample_weight` must be None: a span has no weight.")
+            raise ValueError(
+                "`sample_weight` must be None: a span has no weight. "
+                f"Received: sample_weight={type(sample_weight).__name__}"
+            )
         mask = getattr(y_pred, "_keras_mask", None)
         y_true = tf.cast(y_true, tf.int32)
         words = y_true >= 0 if mask is None else (y_true >= 0) & tf.cast(mask, tf.bool)

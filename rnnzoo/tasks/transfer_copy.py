@@ -3,7 +3,8 @@
 from rnnzoo import _checks
 from rnnzoo.tasks.copy import RECALLED, Copy
 
-# Accuracy over the ten recalled symbols, trained at delay 100, as read from the paper's table.
+# Accuracy over the ten recalled symbols, trained at delay 100, as read from a picture of
+# the table of an early version of the paper.
 PUBLISHED = {
     "lstm": {200: 0.6485, 400: 0.4817, 500: 0.4303, 1000: 0.2882, 2000: 0.1948, 5000: 0.1458},
     "hdetach_lstm p=0.5": {

@@ -176,6 +176,7 @@ def test_whole_smoke(tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("scale", ["desk", "paper"])
 def test_sizes_match_and_the_convolutions_reach(scale, real_data):
+    real_data("poly_music", "ptb", "mnist")
     for name, spec in rivals.SCALES[scale]["tasks"].items():
         task = tasks.get(name, **spec["task"])
         for layer in rivals.LAYERS:

@@ -23,7 +23,7 @@ def small(monkeypatch):
 
 
 def test_true_counts(real_data):
-    task = tasks.get("atis", data_dir=real_data, min_count=1)
+    task = tasks.get("atis", data_dir=real_data("atis"), min_count=1)
     for split, count, words in zip(SPLITS, (4_478, 500, 893), (50_497, 5_703, 9_164)):
         utterances = task.utterances(split)
         assert (len(utterances), task.size(split)) == (count, count)

@@ -39,7 +39,7 @@ def published_nll(y, logits):
     ],
 )
 def test_true_counts(real_data, name, pieces, frames, notes):
-    task = tasks.get(name, data_dir=real_data)
+    task = tasks.get(name, data_dir=real_data("poly_music"))
     for split, count, total, sounding in zip(SPLITS, pieces, frames, notes):
         rolls = task.pieces(split)
         assert (len(rolls), task.size(split)) == (count, count)
@@ -70,7 +70,7 @@ def test_each_piece_is_handed_out_once_padded_and_shifted(small, name):
 
 
 def test_epochs_differ_and_can_be_had_again(real_data):
-    task = tasks.get("jsb", data_dir=real_data, seed=4)
+    task = tasks.get("jsb", data_dir=real_data("poly_music"), seed=4)
     passes = [[x.numpy() for x, _ in task.train] for _ in range(3)]
     assert task.epoch == 3
     assert [sum(map(len, p)) for p in passes] == [229] * 3
@@ -154,6 +154,8 @@ def test_subset_is_spread_over_the_lengths(small):
     assert rows == [2, 1]
     lengths = [int((r[:, 0] >= 0).numpy().sum()) for _, y in task.subset("train", 3) for r in y]
     assert lengths == [task.lengths("train")[i] for i in (0, 2, 4)]
+    with pytest.raises(ValueError, match=r"`limit` .* at most the 5 sequences .*limit=6"):
+        task.subset("train", 6)
 
 
 def test_damaged_files_are_told(tmp_path):

@@ -23,6 +23,8 @@ SMALL = {
     "atis": {"window": 1, "dropout": 0.25},
 }
 TEXTS = ("ptb_word", "ptb_char", "wikitext2", "tiny_shakespeare")
+SETS = {"jsb": "poly_music", "nottingham": "poly_music", "atis": "atis", "ptb_word": "ptb"}
+SETS |= {"ptb_char": "ptb", "wikitext2": "wikitext-2", "tiny_shakespeare": "tiny_shakespeare"}
 MEASURED = ("jsb", "nottingham", "atis", *TEXTS)  # whose baselines are computed from the data
 
 
@@ -56,7 +58,7 @@ def test_config_through_json_makes_the_same_task(name):
 @pytest.mark.parametrize("name", tasks.names())
 def test_monitor_names_a_metric_of_the_task(name, request):
     if name in MEASURED:
-        request.getfixturevalue("real_data")
+        request.getfixturevalue("real_data")(SETS[name])
     task = tasks.get(name, **SMALL.get(name, {}))
     reported = {"val_loss"} | {f"val_{metric.name}" for metric in task.metrics}
     assert task.monitor in reported
