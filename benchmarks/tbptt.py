@@ -19,6 +19,17 @@ def measure(session):
         [Peer(Side("stateful keras.layers.LSTM", "keras_:stateful_chunks", at), 0.6, 0.4)],
         per=chunks,
     )
+    words = {
+        "batch": 20,
+        "steps": 35,
+        "units": 200,
+        "vocabulary": 2_000 if session.quick else 33_278,
+    }
+    session.compare(
+        "a chunk of 35 words of {vocabulary:,}, adaptive softmax, B={batch}".format(**words),
+        Side("rnnzoo", "rnnzoo_:words", {"softmax": "adaptive", **words}),
+        [Peer(Side("the same, full softmax", "rnnzoo_:words", {"softmax": "full", **words}))],
+    )
     memory(session, size, *((10_000, 1_000) if session.quick else (100_000, 10_000)))
 
 

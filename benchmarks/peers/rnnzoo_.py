@@ -5,11 +5,14 @@ import shutil
 import tempfile
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 import rnnzoo
 import rnnzoo.export
 from benchmarks.peers import _data, keras_
+from rnnzoo.tasks.language_model import LanguageModel
+from rnnzoo.tasks.perplexity import TokenCrossEntropy
 
 LAYERS = {
     "hdetach_lstm": rnnzoo.layers.HDetachLSTM,
@@ -128,6 +131,19 @@ def truncated_bptt(units, batch, steps, features, chunk):
     x = tf.constant(_data.sequences(batch, steps, features))
     y = tf.constant(_data.labels(batch, steps))
     return lambda: trainer.train_on_batch(x, y)
+
+
+def words(units, batch, steps, vocabulary, softmax):
+    """A training step of a language model on words that are as frequent as 1 / their number."""
+    recurrent = layer("hdetach_lstm", units, p=0.0)
+    model = LanguageModel(recurrent, vocabulary, softmax=softmax)
+    outputs = "logits" if softmax == "full" else "target_log_probability"
+    model.compile(keras.optimizers.SGD(1.0), TokenCrossEntropy(outputs))
+    drawn = np.random.default_rng(0).uniform(size=[batch, steps + 1])
+    text = (vocabulary**drawn).astype(np.int32) - 1
+    x, y = tf.constant(text[:, :-1]), tf.constant(text[:, 1:])
+    given = x if softmax == "full" else {"tokens": x, "targets": y}
+    return lambda: model.train_on_batch(given, y)
 
 
 def window(units, batch, steps, features, k):

@@ -16,9 +16,18 @@ NO_WORD = -1
 
 @keras.saving.register_keras_serializable(package="rnnzoo")
 class WordWindows(keras.layers.Embedding):
-    """The vectors of a word and its neighbours side by side, `[B, T, W] -> [B, T, W * size]`.
+    """The vectors of a word and its neighbours side by side: a context window.
 
-    The mask is False where the middle word is 0, the padding.
+        y_t = [E_{w_{t-W//2}}, ..., E_{w_t}, ..., E_{w_{t+W//2}}]
+
+    Args:
+        input_dim, output_dim, **kwargs: as for `keras.layers.Embedding`.
+
+    Shapes: words `[B, T, W]` (integers, W known), outputs `[B, T, W * output_dim]`. The mask is
+    False where the middle word is 0, the padding.
+
+    Source: Mesnil et al., *Using Recurrent Neural Networks for Slot Filling in Spoken Language
+    Understanding* (2015).
 
     >>> import numpy as np
     >>> from rnnzoo.tasks.atis import WordWindows
@@ -68,7 +77,9 @@ class Atis(BucketedTask):
         min_count: at least 1 (default 2).
         embedding_size: of the word vectors, at least 1 (default 100).
         dropout: of the word vectors and of what the heads see, in [0, 1) (default 0.5).
-        data_dir: a folder that holds the folder ``atis``, or None (default).
+        data_dir: a folder that holds the folder ``atis``, or None (default): the folder that
+            RNNZOO_DATA_DIR names, then ``~/.cache/rnnzoo``, then a download through TensorFlow
+            Datasets.
         batch_size: see `Task` (default 16).
         seed: see `Task`.
 

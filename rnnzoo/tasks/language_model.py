@@ -101,6 +101,9 @@ def next_token_model(model):
         model: made by `LanguageModel`, also after saving and loading. One with a full softmax is
             returned as it is.
 
+    Shapes and dtypes: tokens `[B, T]` integers; logits (full softmax) or ln p (adaptive)
+    `[B, T, vocabulary_size]`.
+
     >>> import keras
     >>> from rnnzoo.tasks.language_model import LanguageModel, next_token_model
     >>> model = LanguageModel(keras.layers.GRU(8), 100, softmax="adaptive")

@@ -85,9 +85,11 @@ class Perplexity(_MeanNats):
 
 @keras.saving.register_keras_serializable(package="rnnzoo")
 class BitsPerCharacter(_MeanNats):
-    """The mean bits that a character costs: its nats divided by ln 2.
+    """The mean bits that a character costs.
 
-    Arguments and shapes as for `Perplexity`.
+        sum over characters of w (-log2 p(y)) / sum over characters of w
+
+    Arguments and shapes as for `Perplexity`. Without any character it is 0.
 
     >>> import numpy as np
     >>> from rnnzoo.tasks.perplexity import BitsPerCharacter
@@ -107,6 +109,8 @@ class BitsPerCharacter(_MeanNats):
 @keras.saving.register_keras_serializable(package="rnnzoo")
 class TokenCrossEntropy(keras.losses.Loss):
     """The mean nats that a token costs; tokens of weight 0 do not count in the mean.
+
+        sum over tokens of w (-ln p(y)) / sum over tokens of w
 
     Args:
         outputs: as for `Perplexity`.

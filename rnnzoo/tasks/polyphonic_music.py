@@ -30,6 +30,15 @@ class FrameLoss(keras.losses.Loss):
 
     Frames whose targets are negative are padding and do not count, nor do masked ones.
 
+    Args:
+        reduction, name, dtype: as for any Keras loss.
+
+    Shapes: targets `[B, T, K]` of 0 and 1 (negative in the padding), predictions `[B, T, K]`
+    logits. Without a real frame it is 0.
+
+    Source: the evaluation of Boulanger-Lewandowski, Bengio & Vincent (2012), as in the code of
+    Bai, Kolter & Koltun (arXiv:1803.01271).
+
     >>> from rnnzoo.tasks.polyphonic_music import FrameLoss
     >>> loss = FrameLoss()([[[1.0, 0.0], [-1.0, -1.0]]], [[[0.0, 0.0], [5.0, 5.0]]])
     >>> round(float(loss), 4)  # 2 log 2
@@ -51,6 +60,13 @@ class FrameNLL(keras.metrics.Metric):
 
     Keras averages a loss over batches, each by its number of sequences; here a frame of a long
     piece counts as much as one of a short piece, as in the published evaluation.
+
+    Args:
+        name: the metric's name (default "nll").
+        dtype: as for any Keras metric.
+
+    Shapes: as for `FrameLoss`; sample weights `[B]`, `[B, 1]` or `[B, T]`. Without a real frame it
+    is 0.
 
     >>> from rnnzoo.tasks.polyphonic_music import FrameNLL
     >>> metric = FrameNLL()
@@ -165,7 +181,9 @@ class JSBChorales(_PolyphonicMusic):
     `rnnzoo.tasks.midi` makes a roll a file to listen to.
 
     Args:
-        data_dir: a folder that holds the folder ``poly_music``, or None (default).
+        data_dir: a folder that holds the folder ``poly_music``, or None (default): the folder that
+            RNNZOO_DATA_DIR names, then ``~/.cache/rnnzoo``, then a download through TensorFlow
+            Datasets.
         batch_size: see `Task` (default 8).
         seed: see `Task`.
 

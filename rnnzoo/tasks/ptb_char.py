@@ -10,6 +10,9 @@ from rnnzoo.tasks.ptb_word import FILES, builder
 class PTBChar(StreamTask):
     """The next character of the Penn Treebank in Mikolov's split, 50 characters.
 
+        x_t = character_{t-1},   y_t = character_t,
+        bits per character = mean over all characters of -log2 p(y_t)
+
     Derived from the word files: each line without its first space, the other spaces as `_`, and
     `<eos>` at its end. That makes 5,059,550 training, 396,412 validation and 446,184 test
     characters; the published counts are 5,059k, 396k and 446k (recalled, not confirmed).

@@ -16,6 +16,10 @@ def builder():
 class PTBWord(StreamTask):
     """The next word of the Penn Treebank in Mikolov's split, 10,000 words.
 
+        x_t = word_{t-1},   y_t = word_t,   perplexity = exp(mean over all words of -ln p(y_t))
+
+    The layout of the stream is that of `rnnzoo.tasks._stream.StreamTask`.
+
     Words as published, with `<unk>` and `N` in the text, and `<eos>` at the end of each line:
     929,589 training, 73,760 validation and 82,430 test tokens, of which 887,521, 70,390 and 78,669
     are words. The vocabulary is that of the training set.
@@ -26,8 +30,9 @@ class PTBWord(StreamTask):
         evaluation_batch_size: rows of the validation and test streams (default 10); 1 scores each
             as one stream.
         softmax: "full" (default) or "adaptive", see `LanguageModel`.
-        data_dir: a folder that holds the folder ``ptb``, or None (default): RNNZOO_DATA_DIR, then
-            ``~/.cache/rnnzoo``, then a download through TensorFlow Datasets.
+        data_dir: a folder that holds the folder ``ptb``, or None (default): the folder that
+            RNNZOO_DATA_DIR names, then ``~/.cache/rnnzoo``, then a download through TensorFlow
+            Datasets.
         seed: see `Task`; the text has one order, whatever the seed.
 
     Shapes and dtypes: x, y `[B, steps]` int32, weights `[B, steps]` float32, logits

@@ -27,7 +27,9 @@ class SequentialMNIST(DigitTask):
         rows: False (default): one pixel a step. True: one row a step, 28 steps of 28 pixels.
         downsample: the side of the squares of pixels that are averaged first: 1 (default: none),
             2, 4, 7 or 14. With 2 there are 196 steps.
-        data_dir: a folder that holds the folder ``mnist``, or None (default).
+        data_dir: a folder that holds the folder ``mnist``, or None (default): the folder that
+            RNNZOO_DATA_DIR names, then ``~/.cache/rnnzoo``, then a download through TensorFlow
+            Datasets.
         batch_size, seed: see `Task`.
 
     Shapes and dtypes: with side s = 28 / downsample, x `[B, s * s, 1]`, or `[B, s, s]` with rows,

@@ -12,7 +12,16 @@ from rnnzoo.tasks._task import Task
 
 @keras.saving.register_keras_serializable(package="rnnzoo")
 class HalfSquaredError(keras.losses.Loss):
-    """Half the squared error, ``(y - p)^2 / 2``, averaged over everything but the batch.
+    """Half the squared error, averaged over everything but the batch, then over the batch.
+
+        mean of (y - p)^2 / 2
+
+    Args:
+        reduction, name, dtype: as for any Keras loss.
+
+    Shapes: targets and predictions alike, `[B, ..., F]`, floating.
+
+    Source: the loss of the teacher-student experiments of Zucchet & Orvieto (2024).
 
     >>> from rnnzoo.tasks.teacher_student import HalfSquaredError
     >>> float(HalfSquaredError()([[0.0], [2.0]], [[0.0], [0.0]]))

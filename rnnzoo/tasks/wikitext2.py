@@ -20,6 +20,8 @@ def builder():
 class WikiText2(StreamTask):
     """The next word of WikiText-2, 33,278 words.
 
+        x_t = word_{t-1},   y_t = word_t,   perplexity = exp(mean over all words of -ln p(y_t))
+
     Words as published, with `<unk>` in the text and `<eos>` at the end of each line, empty ones
     too: 2,088,628 training, 217,646 validation and 245,569 test tokens. The articles of the
     training set may stand in the published order or in that of the file known by its SHA-256;
@@ -28,7 +30,8 @@ class WikiText2(StreamTask):
     Args:
         steps, batch_size, evaluation_batch_size, data_dir, seed: as for `PTBWord`, with the folder
             ``wikitext-2``.
-        softmax: "adaptive" (default): a step costs a fraction of what it costs with "full".
+        softmax: "adaptive" (default), whose steps are several times as fast as those with "full"
+            (`python -m benchmarks tbptt` measures it).
 
     Shapes and dtypes: as for `PTBWord`.
 
