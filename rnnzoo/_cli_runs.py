@@ -34,6 +34,9 @@ from rnnzoo import _cli_common, _workers
     "plateau (divided by 4 after an epoch whose validation loss is not the best so far); "
     "inverse (divided by the number of the optimizer step).",
 )
+@click.option(
+    "--reference", type=float, help="A published score of the monitored metric, to draw beside it."
+)
 @click.option("--set", "task_set", multiple=True, metavar="KEY=VALUE", help="A task option.")
 @click.option("--layer-set", multiple=True, metavar="KEY=VALUE", help="A layer option.")
 @click.option("--model-set", multiple=True, metavar="KEY=VALUE", help="An option of the model.")

@@ -7,7 +7,8 @@ import keras
 
 from rnnzoo import _checks, _workers, _zoo
 from rnnzoo import tasks as zoo_tasks
-from rnnzoo.training import TruncatedBPTT, schedules
+from rnnzoo.training import TruncatedBPTT, run_record, schedules
+from rnnzoo.training._run import METRICS
 from rnnzoo.training.curves import plot_curves
 from rnnzoo.training.progress import ProgressBar
 from rnnzoo.training.resumable import evaluate_best, fit_resumable, meet
@@ -32,6 +33,7 @@ def train(
     model_options=None,
     bidirectional=False,
     clip=True,
+    reference=None,
     command=None,
     console=None,
 ):
@@ -61,6 +63,8 @@ def train(
         model_options: dict of what the task's `build_model` takes beside the layer.
         bidirectional: True: each layer is `units` wide in both directions, outputs concatenated.
         clip: False: without the task's clipping of the gradient's norm.
+        reference: a published score of the monitored metric, to be drawn beside the curve and kept
+            in the record.
         command: what the record gives as the command.
         console: a `rich.console.Console` for the progress.
 
@@ -74,6 +78,7 @@ def train(
             "`seed` must be given to the run, not to the task. "
             f"Received: seed={task_options['seed']!r} among the task's options"
         )
+    reference = None if reference is None else _checks.real("reference", reference)
     strategy = _workers.strategy()  # before anything is computed
     built = zoo_tasks.get(task, **task_options, seed=_checks.integer("seed", seed, 0))
     layer = built.default_layer if layer is None else layer
@@ -114,6 +119,9 @@ def train(
         bar.close()
     if strategy is None or strategy.extended.should_checkpoint:
         record = {**record, "test": evaluate_best(built, out_dir)}
+        if reference is not None:
+            record["reference"] = reference
+            run_record.write_json(pathlib.Path(out_dir) / METRICS, record)
         plot_curves(record, pathlib.Path(out_dir) / "curve.png")
     meet(model, record["epochs"])  # a worker that is gone stops the others
     return record

@@ -137,10 +137,13 @@ def test_make_preset(trained, tmp_path):
 
 def test_same_command_again_goes_on(trained):
     out, _ = trained
-    output = call(f"train {SMALL} --p 0.5 --epochs 3 --seed 3 --out {out}")
+    assert "reference" not in json.loads((out / "metrics.json").read_text())
+    output = call(f"train {SMALL} --p 0.5 --epochs 3 --seed 3 --reference 0.75 --out {out}")
     assert "epoch 3/3" in output
     assert "epoch 2/3" not in output
-    assert json.loads((out / "metrics.json").read_text())["parts"] == 2
+    record = json.loads((out / "metrics.json").read_text())
+    assert (record["parts"], record["reference"]) == (2, 0.75)
+    assert record["test"]["recall_accuracy"] > 0
 
 
 def test_truncated_bptt(tmp_path):

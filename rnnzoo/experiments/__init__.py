@@ -42,7 +42,7 @@ _TABLE = {
     ),
     "feedforward/speed": (
         "rnnzoo.experiments.feedforward_speed",
-        "bytes, latency and tokens per second of recurrent, truncated and convolutional models",
+        "bytes, latency, tokens per second: recurrent, truncated, convolutional, attention models",
         {"smoke": "seconds", "desk": "a minute and a half", "paper": "an hour; for a GPU"},
     ),
     "stable/approximation": (

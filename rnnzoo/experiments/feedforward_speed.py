@@ -1,12 +1,14 @@
-"""Recurrent, truncated and convolutional models: bytes, latency and tokens per second.
+"""Recurrent, truncated, convolutional and attention models: bytes, latency and tokens per second.
 
 Every model is one layer of about the same number of parameters, untrained: what a step costs does
 not depend on what it has learned. The truncated models are windows of k steps of the recurrent one;
-the convolutional ones see at least k steps.
+the convolutional ones see at least k steps. The transformer attends to all of a sequence; k is the
+number of inputs that its latency is measured on.
 
 - tokens per second: all outputs of B sequences of T steps at once, through `predict_on_batch`
 - latency: one more output of one sequence, in a compiled graph. Models with a state (recurrent, and
-  convolutions with their past inputs) take one step; a window is computed anew from its k inputs.
+  convolutions with their past inputs) take one step; a window, and the transformer's output, is
+  computed anew from its k inputs.
 - bytes: of the weights, and of what a sequence has to keep between two steps
 """
 
@@ -31,7 +33,8 @@ NOTES = [
     "The width of each convolutional model is the one whose parameter count is nearest to the "
     "recurrent layer's; its receptive field is the smallest of its family that covers k.",
     "A window's latency is that of its k steps from 0; the window has no state to keep but its "
-    "last k - 1 inputs.",
+    "last k - 1 inputs. The same is counted for the transformer (one block, two heads), which is "
+    "not shown as it would stream with the keys and values of its past kept.",
 ]
 
 
@@ -68,7 +71,7 @@ def cells(settings):
 
 
 def _models(settings):
-    windows = ["truncated", *settings["convolutional"]]
+    windows = ["truncated", *settings["convolutional"], "transformer"]
     return [(family, None) for family in settings["recurrent"]] + [
         (family, k) for family in windows for k in settings["k"]
     ]
@@ -84,7 +87,7 @@ def _measure(folder, console, *, family, k, units, features, batch, times, secon
 
     keras.utils.set_random_seed(seed)
     random = np.random.default_rng(seed)
-    layer = _layer(family, k, units, features)
+    layer = _layer(family, k, units, features, max(times))
     model = keras.Sequential([keras.Input((None, features)), layer])
     model.compile()
     step, kept = _one_step(model, family, k, features)
@@ -105,7 +108,7 @@ def _measure(folder, console, *, family, k, units, features, batch, times, secon
     return result
 
 
-def _layer(family, k, units, features):
+def _layer(family, k, units, features, longest):
     from rnnzoo import layers
 
     if family == "stable_lstm":
@@ -119,6 +122,9 @@ def _layer(family, k, units, features):
         "tcn": lambda width: layers.TCN(width, *_taps("tcn", k), return_sequences=True),
         "gated_conv": lambda width: layers.GatedConv(
             width, *_taps("gated_conv", k), return_sequences=True
+        ),
+        "transformer": lambda pairs: layers.TransformerEncoder(
+            2 * pairs, levels=1, heads=2, max_length=max(k, longest), return_sequences=True
         ),
     }[family]
     return make(_nearest_width(make, features, target))
@@ -161,11 +167,12 @@ def _one_step(model, family, k, features):
     from rnnzoo.layers import TruncatedWrapper
     from rnnzoo.streaming import explicit_state
 
-    if family == "truncated":
-        inner = type(model.layers[0].layer).from_config(
-            {**model.layers[0].layer.get_config(), "return_sequences": False}
-        )
-        last = keras.Sequential([keras.Input((k, features)), TruncatedWrapper(inner, k)])
+    if family in ("truncated", "transformer"):
+        one = model.layers[0]
+        inner = one.layer if family == "truncated" else one
+        inner = type(inner).from_config({**inner.get_config(), "return_sequences": False})
+        one = TruncatedWrapper(inner, k) if family == "truncated" else inner
+        last = keras.Sequential([keras.Input((k, features)), one])
         last.set_weights(model.get_weights())
         window = tf.zeros([1, k, features])
         run = tf.function(lambda x: last(x, training=False), autograph=False)
@@ -202,7 +209,8 @@ def draw(settings, summary):
     """Tokens per second against T, and latency and kept bytes against k."""
     figure = _experiment.new_figure(13, 3.8)
     speed, latency, kept = figure.subplots(1, 3)
-    families = [*settings["recurrent"], "truncated", *settings["convolutional"]]
+    windows = ["truncated", *settings["convolutional"], "transformer"]
+    families = [*settings["recurrent"], *windows]
     colors = {family: f"C{i}" for i, family in enumerate(families)}
     styles = ["-", "--", "-.", ":"]
     for family, k in _models(settings):
@@ -216,7 +224,7 @@ def draw(settings, summary):
         if k is None:
             for panel, key in ((latency, "latency_seconds"), (kept, "kept_bytes")):
                 panel.axhline(found[key], color=colors[family], label=family)
-    for family in ("truncated", *settings["convolutional"]):
+    for family in windows:
         at = [k for k in settings["k"] if _name(family, k) in summary]
         for panel, key in ((latency, "latency_seconds"), (kept, "kept_bytes")):
             values = [summary[_name(family, k)][key] for k in at]

@@ -7,7 +7,7 @@ from rnnzoo._files import replacing
 
 
 def plot_curves(record, path):
-    """Draw what `metrics.json` holds of a run, with the baseline where it states one.
+    """Draw what `metrics.json` holds of a run: curves, baseline, published and test score.
 
     Args:
         record: The dict of a run's ``metrics.json``.
@@ -25,6 +25,8 @@ def plot_curves(record, path):
         axes.plot(epochs, record["curve"][f"val_{name}"], ".-", label="validation")
         if name in record["baseline"]:
             axes.axhline(record["baseline"][name], color="grey", ls=":", label="baseline")
+        if name == metric and record.get("reference") is not None:
+            axes.axhline(record["reference"], color="black", ls="--", lw=1, label="published")
         if name in record.get("test", {}):
             best = record["best"]["epoch"]
             axes.plot(best, record["test"][name], "k*", label="test, best epoch")

@@ -148,6 +148,7 @@ def test_theorem1_at_smoke_scale(tmp_path):
 def test_speed_at_smoke_scale(tmp_path):
     record = reproduce("feedforward/speed", tmp_path, only="tcn")
     reproduce("feedforward/speed", tmp_path, only="stable_lstm")
+    reproduce("feedforward/speed", tmp_path, only="transformer")
     record = reproduce("feedforward/speed", tmp_path, only="truncated")
     assert record["missing"] == ["gated_conv/k4"]
     found = record["summary"]
@@ -156,6 +157,9 @@ def test_speed_at_smoke_scale(tmp_path):
     assert found["truncated/k4"]["weight_bytes"] == found["stable_lstm"]["weight_bytes"]
     assert found["stable_lstm"]["kept_bytes"] == 4 * 2 * 8
     assert found["truncated/k4"]["kept_bytes"] == 4 * 3 * 4
+    assert found["transformer/k4"]["kept_bytes"] == 4 * 3 * 4
+    # Width 4: entry, 8 positions, four matrices and biases, a pair by way of 16, three norms.
+    assert found["transformer/k4"]["parameters"] == 20 + 32 + 80 + 80 + 68 + 24
     assert found["tcn/k4"]["receptive_field"] == 5
     assert found["tcn/k4"]["parameters"] == pytest.approx(416, rel=0.15)
     assert all(entry["latency_seconds"] > 0 for entry in found.values())

@@ -22,6 +22,10 @@ def test_a_figure_is_written_and_changes_with_the_numbers(tmp_path):
     again = matplotlib.image.imread(plot_curves(RECORD, tmp_path / "b.png"))
     changed = {**RECORD, "curve": {**RECORD["curve"], "val_loss": [2, 1.5]}}
     other = matplotlib.image.imread(plot_curves(changed, tmp_path / "c.png"))
+    published = matplotlib.image.imread(
+        plot_curves({**RECORD, "reference": 0.7}, tmp_path / "d.png")
+    )
     np.testing.assert_array_equal(first, again)
+    assert (first != published).any()
     assert (first != other).any()
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.png", "b.png", "c.png"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.png", "b.png", "c.png", "d.png"]
