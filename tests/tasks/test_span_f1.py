@@ -42,6 +42,22 @@ def test_equals_the_reference_over_batches_of_many_lengths():
     assert float(metric.result()) == 0.0
 
 
+def test_equals_seqeval():
+    reason = "seqeval, which is built from source, is not installed: pip install seqeval"
+    seqeval = pytest.importorskip("seqeval.metrics", reason=reason)
+    rng = np.random.default_rng(5)
+    metric = SpanF1(LABELS)
+    wanted, claimed = [], []
+    for _ in range(300):
+        y = rng.integers(0, len(LABELS), rng.integers(1, 12))
+        guess = np.where(rng.random(y.shape) < 0.75, y, rng.integers(0, len(LABELS), y.shape))
+        wanted.append(names(y))
+        claimed.append(names(guess))
+        metric.update_state(y[None], scores(guess[None]))
+    assert float(metric.right) > 100
+    assert float(metric.result()) == pytest.approx(seqeval.f1_score(wanted, claimed), rel=1e-6)
+
+
 # (targets, predictions, right, wanted, claimed)
 CASES = [
     ("O O O", "O O O", 0, 0, 0),
