@@ -1,25 +1,12 @@
-"""What the commands share: options given as KEY=VALUE, the quiet import, tables and scores."""
+"""What the commands share: options given as KEY=VALUE, tables and scores."""
 
 import ast
-import contextlib
 import os
 import re
 import shlex
 import sys
 
 import click
-
-
-def tensorflow():
-    """Import TensorFlow without the notes that its C++ side prints whatever the log level is."""
-    if "tensorflow" in sys.modules or os.environ["TF_CPP_MIN_LOG_LEVEL"] != "3":
-        return
-    with contextlib.ExitStack() as stack, open(os.devnull, "w") as nowhere:
-        kept = os.dup(2)
-        stack.callback(os.close, kept)
-        stack.callback(os.dup2, kept, 2)
-        os.dup2(nowhere.fileno(), 2)
-        import keras  # noqa: F401
 
 
 def pairs(option, given):

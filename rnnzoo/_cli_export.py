@@ -5,7 +5,7 @@ import importlib
 
 import click
 
-from rnnzoo import _cli_common
+from rnnzoo import _cli_common, _quietly
 
 FORMATS = ("saved_model", "litert", "onnx")
 
@@ -21,7 +21,7 @@ def export(file_or_preset, directory, version, format):
     saved_model is for TensorFlow Serving, whose configuration is written with it; litert and onnx
     need `pip install 'rnnzoo[export]'`. What was written is compared with its source.
     """
-    _cli_common.tensorflow()
+    _quietly.import_tensorflow()
     module = importlib.import_module("rnnzoo.export")
     model = _load(file_or_preset)
     with _refusals(module):
@@ -47,7 +47,7 @@ def load_check(directory, source):
     source's; padded sequences must give what each gives alone, and steps from the initial state
     what whole sequences give, outputs and states. All on random input.
     """
-    _cli_common.tensorflow()
+    _quietly.import_tensorflow()
     module = importlib.import_module("rnnzoo.export")
     folder, described = module.describe(directory)
     source = source or described["source"]

@@ -4,7 +4,7 @@ import sys
 
 import click
 
-from rnnzoo import _cli_common, _workers
+from rnnzoo import _cli_common, _quietly, _workers
 
 
 @click.command()
@@ -63,7 +63,7 @@ def train(
     """
     if workers is not None and _workers.launch(workers, sys.argv[1:]):
         return
-    _cli_common.tensorflow()
+    _quietly.import_tensorflow()
     from rnnzoo import training_run
 
     record = training_run.train(
@@ -110,7 +110,7 @@ def reproduce(experiment, scale, out, only, jobs):
         listed = [(row.id, row.summary, cost) for row, cost in zip(rows, costs)]
         _cli_common.print_table("experiment", listed, last="cost")
         return
-    _cli_common.tensorflow()
+    _quietly.import_tensorflow()
     experiments.reproduce(experiment, scale, out, only, jobs=jobs)
 
 
@@ -122,7 +122,7 @@ def reproduce(experiment, scale, out, only, jobs):
 @click.option("--quick", is_flag=True, help="A few seconds, too short to learn anything.")
 def demo(out, seed, quick):
     """Train an HDetachLSTM and an LSTM on the copying task side by side, and export the first."""
-    _cli_common.tensorflow()
+    _quietly.import_tensorflow()
     from rnnzoo.experiments import copy_comparison
 
     copy_comparison.run(out, seed=seed, quick=quick)

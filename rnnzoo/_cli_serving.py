@@ -7,7 +7,7 @@ import threading
 
 import click
 
-from rnnzoo import _cli_common
+from rnnzoo import _quietly
 
 
 @click.command()
@@ -28,7 +28,7 @@ def serve(directories, host, grpc_port, rest_port, max_mb, queue, drain):
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
-    _cli_common.tensorflow()
+    _quietly.import_tensorflow()
     logging.basicConfig(format="%(message)s")
     logging.getLogger("rnnzoo.serving").setLevel(logging.INFO)
     from rnnzoo.serving import Server

@@ -9,7 +9,15 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow; a value
 
 import click
 
-from rnnzoo import __version__, _cli_common, _cli_data, _cli_export, _cli_runs, _cli_serving
+from rnnzoo import (
+    __version__,
+    _cli_common,
+    _cli_data,
+    _cli_export,
+    _cli_runs,
+    _cli_serving,
+    _quietly,
+)
 
 EXPECTED = (ValueError, TypeError, OSError, ArithmeticError, ImportError)
 
@@ -91,7 +99,7 @@ def presets():
 @click.option("--limit", type=int, help="Measure on so many sequences only.")
 def evaluate(file_or_preset, task, task_set, split, limit):
     """Measure the score of a .keras file or a preset."""
-    _cli_common.tensorflow()
+    _quietly.import_tensorflow()
     from rnnzoo import presets as zoo
 
     options = _cli_common.pairs("--set", task_set)
@@ -120,7 +128,7 @@ def make_preset(run, folder, description, published, source, published_epochs):
             "`--published` and `--source` must be given together. "
             f"Received: --published {published}, --source {source}"
         )
-    _cli_common.tensorflow()
+    _quietly.import_tensorflow()
     from rnnzoo import presets as zoo
 
     known = None if published is None else {"value": published, "source": source}

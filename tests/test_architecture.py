@@ -17,6 +17,7 @@ FLOORS = {
     "_cores": 0,
     "_files": 0,
     "_figures": 0,
+    "_quietly": 0,
     "initializers": 1,
     "recurrences": 1,
     "layers": 2,

@@ -32,7 +32,7 @@ def _memory_cost(desk, paper):
 _TABLE = {
     "rivals": (
         "rnnzoo.experiments.rivals",
-        "recurrent and feed-forward layers at equal parameter counts on six tasks",
+        "recurrent and feed-forward layers at matched parameter counts on six tasks",
         {
             "smoke": "under a minute",
             "desk": "sized for 40 minutes a task (--task NAME) on two cores; two of six were run, "

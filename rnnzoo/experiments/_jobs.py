@@ -8,7 +8,7 @@ import concurrent.futures
 import multiprocessing
 import os
 
-from rnnzoo import _checks, _cores
+from rnnzoo import _checks, _cores, _quietly
 
 THREADS = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
 
@@ -52,3 +52,4 @@ def _settle(free):
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, share)
     os.environ.update(dict.fromkeys(THREADS, str(len(share))))
+    _quietly.import_tensorflow()
