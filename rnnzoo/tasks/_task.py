@@ -25,8 +25,9 @@ class Task:
     the order that an uninterrupted run has there.
 
     `model.fit(task.train, shuffle=False)` keeps Keras from warning that it does not shuffle. For it
-    Keras makes two iterators an epoch, of some 30 ms each, which counts where an epoch is a few
-    small batches; `fit(task.train.repeat(), steps_per_epoch=len(task.train))` keeps one.
+    Keras makes two iterators an epoch, which counts where an epoch is a few small batches (`python
+    -m benchmarks pipelines`); `fit(task.train.repeat(), steps_per_epoch=len(task.train))` keeps
+    one.
 
     A subclass defines `name`, `input_shape`, `output_shape`, `loss`, `metrics`, `baseline`, the
     sizes of its splits, `_load` and `_decode`. The data of a split are made or read at first use
