@@ -12,8 +12,9 @@ PACKAGES = ("tensorflow", "keras", "torch", "jax", "jaxlib", "numpy")
 
 def describe():
     import rnnzoo
+    from rnnzoo import _cores
 
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    cores = len(_cores.available())
     return {
         "cpu": cpu_model(),
         "vector_extensions": [f for f in ("avx2", "avx512f", "amx_tile") if f in cpu_flags()],

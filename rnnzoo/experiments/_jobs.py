@@ -1,7 +1,6 @@
 """Work in several processes at once, each on its share of the cores.
 
-The loops of a small model keep one core busy and a second one little: two trainings that have a
-core each are done sooner than one after the other on both.
+Each process is pinned to its own cores, so that the threads of one never wait for another's.
 """
 
 import concurrent.futures
