@@ -8,7 +8,7 @@ import click
 import rich.console
 import rich.markup
 
-from benchmarks import _figure, _machine, _report, _summary
+from benchmarks import _figure, _report, _summary, _surroundings
 from benchmarks._session import Row, Session
 
 NAMES = (
@@ -31,7 +31,7 @@ LOG_WIDTH = 140  # of a table that goes to a file
 def measure(name, quick, folder, console):
     """Measure a module, show it, write NAME.json and NAME.png; True if nothing failed."""
     module = importlib.import_module(f"benchmarks.{name}")
-    begin, load = time.monotonic(), _machine.load()
+    begin, load = time.monotonic(), _surroundings.load()
     with console.status(f"{name} ...") as status:
 
         def tell(message):

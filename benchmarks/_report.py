@@ -6,7 +6,7 @@ import json
 import rich.markup
 import rich.table
 
-from benchmarks import _machine
+from benchmarks import _surroundings
 from rnnzoo._files import replacing
 
 COLOURS = {"aim": "green", "must": "yellow", "missed": "red", "failed": "red", "skipped": "dim"}
@@ -96,7 +96,7 @@ def as_dict(name, session, title):
         fields = {k: v for k, v in dataclasses.asdict(row).items() if v is not None}
         for reason in ("skipped", "failed"):
             if reason in fields:
-                fields[reason] = _machine.without_paths(fields[reason])
+                fields[reason] = _surroundings.without_paths(fields[reason])
         rows.append({**fields, "verdict": row.verdict})
     result = {
         "name": name,
@@ -104,13 +104,13 @@ def as_dict(name, session, title):
         "command": f"python -m benchmarks {name}" + (" --quick" if session.quick else ""),
         "quick": session.quick,
         "effort": dataclasses.asdict(session.effort),
-        "machine": _machine.describe(),
+        "machine": _surroundings.describe(),
         "rows": rows,
     }
     if session.curves:
         result["curves"] = session.curves
     if session.skipped:
-        result["skipped"] = _machine.without_paths(session.skipped)
+        result["skipped"] = _surroundings.without_paths(session.skipped)
     return result
 
 

@@ -15,7 +15,7 @@ import urllib.request
 
 import numpy as np
 
-from benchmarks import _machine, _report, _serving_report
+from benchmarks import _report, _serving_report, _surroundings
 from benchmarks._server import ServerProcess
 
 TITLE = "Memory of a server under load"
@@ -32,7 +32,7 @@ def run(seconds, folder, tell):
         in_worker("exported", folder=f"{temporary}/lstm", **SIZE)
         with ServerProcess(f"{temporary}/lstm") as server:
             result = soak(server, seconds, tell=tell)
-    result["machine"] = _machine.describe()
+    result["machine"] = _surroundings.describe()
     _report.write_json(folder / "soak.json", result)
     _serving_report.draw_soak(folder / "soak.png", result)
     _serving_report.write_readme(folder)

@@ -5,8 +5,8 @@ The targets ("must", "aim") are those the project set itself for two cores and f
 
 import itertools
 
-from benchmarks import _machine
 from benchmarks._session import LONG, Peer, Row, Side
+from rnnzoo import _machine
 
 TITLE = "LSTM layers"
 MODES = {"train": "training", "infer": "inference"}

@@ -1,6 +1,6 @@
 """How cost grows: time and added peak memory against T, B, H and k, with fitted exponents."""
 
-from benchmarks import _machine, _memory, _statistics
+from benchmarks import _memory, _statistics, _surroundings
 from benchmarks._processes import PeerFailed, PeerMissing
 from benchmarks._session import Side
 
@@ -75,7 +75,7 @@ def sweep(session, what, axis, sizes, target, settings):
             smallest, side = (Side(what, target, {**settings, axis: n}) for n in (sizes[0], size))
             added, seconds = _memory.added(session, side, runs=4, warm=smallest)
         except (PeerFailed, PeerMissing) as error:
-            curve["ended_by"] = _machine.without_paths(f"{axis}={size}: {error}")
+            curve["ended_by"] = _surroundings.without_paths(f"{axis}={size}: {error}")
             break
         curve["sizes"].append(size)
         curve["ms"].append(_statistics.summary([1e3 * s for s in seconds[1:]]))

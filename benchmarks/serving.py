@@ -13,7 +13,7 @@ import pathlib
 import subprocess
 import tempfile
 
-from benchmarks import _machine, _report, _serving_report
+from benchmarks import _report, _serving_report, _surroundings
 from benchmarks._processes import ROOT, PeerFailed, PeerMissing, Process
 from benchmarks._server import ServerProcess
 
@@ -38,7 +38,7 @@ class Measured(list):
         except PeerMissing as error:
             self.skipped[way] = f"{error.args[0]} is not installed"
         except (PeerFailed, FileNotFoundError) as error:
-            self.skipped[way] = _machine.without_paths(str(error))
+            self.skipped[way] = _surroundings.without_paths(str(error))
         else:
             self._tell(_serving_report.line(result))
             self.append(result)
@@ -62,7 +62,7 @@ def run(quick, folder, tell):
         "title": TITLE,
         "command": "python -m benchmarks serving" + (" --quick" if quick else ""),
         "quick": quick,
-        "machine": _machine.describe(),
+        "machine": _surroundings.describe(),
         "model": SIZE,
         "measured": list(measured),
         "skipped": measured.skipped,

@@ -11,7 +11,7 @@ import pathlib
 
 import pytest
 
-from rnnzoo.tasks import _data
+from rnnzoo.tasks.originals import _data
 
 _data.CACHE = pathlib.Path("/nowhere")  # what this machine has fetched is no part of the tests
 _SHARED = pathlib.Path(__file__).resolve().parents[2] / "shared" / "data"

@@ -4,9 +4,9 @@ import hashlib
 import pathlib
 from unittest import mock
 
-from rnnzoo.tasks import _sources
+from rnnzoo.tasks.originals import _sources
 
-FOLDER = pathlib.Path(__file__).parent / "tasks" / "dummy"
+FOLDER = pathlib.Path(__file__).parent / "tasks" / "originals" / "dummy"
 
 
 def patched(name):

@@ -9,7 +9,7 @@ import numpy as np
 from keras import layers
 
 import rnnzoo.layers as zoo
-from rnnzoo.export import export
+from rnnzoo.export import export_model
 
 F = 3
 _FOLDER = tempfile.TemporaryDirectory()
@@ -48,7 +48,7 @@ def exported(name):
     keras.utils.set_random_seed(3)
     model = _MODELS[name]()
     folder = pathlib.Path(_FOLDER.name) / name
-    export(model, folder, check=False)
+    export_model(model, folder, check=False)
     return model, folder
 
 

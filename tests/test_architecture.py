@@ -11,46 +11,28 @@ import pytest
 import rnnzoo
 
 ROOT = pathlib.Path(rnnzoo.__file__).parent
-# The first name that matches, from the longest; a new file must be put on a floor here.
-FLOORS = {
-    "_checks": 0,
-    "_cores": 0,
-    "_files": 0,
-    "_figures": 0,
-    "_quietly": 0,
-    "initializers": 1,
-    "recurrences": 1,
-    "layers": 2,
-    "checkpoints": 3,
-    "models": 3,
-    "streaming": 3,
-    "_streaming": 3,
-    "training": 3,
-    "diagnostics": 3,
-    "certificates": 3,
-    "_certificates": 3,
-    "tasks": 4,
-    "presets": 5,
-    "_preset_files": 5,
-    "export": 5,
-    "_export": 5,
-    "serving": 5,
-    "training_run": 6,
-    "_workers": 6,
-    "_zoo": 6,
-    "experiments": 6,
-    "_cli_common": 7,
-    "_cli_data": 7,
-    "_cli_export": 7,
-    "_cli_runs": 7,
-    "_cli_serving": 7,
-    "cli": 7,
-    "__main__": 7,
-}
+# From the ground up; a new room must be put on a floor here, and a file imports from its own floor
+# or lower ones.
+FLOORS = (
+    {"_checks", "_figures", "_files", "_keras", "_machine"},
+    {"activations", "initializers", "recurrences"},
+    {"layers", "metrics"},
+    {"checkpoints", "graphs", "models", "zoo"},
+    {"streaming"},
+    {"certificates", "diagnostics", "tasks"},
+    {"training"},
+    {"presets", "serving"},
+    {"export"},
+    {"experiments"},
+    {"cli"},
+    {"__main__"},
+)
+MOST_ROOMS = 24
 
 
 def floor(module):
-    return FLOORS[module.split(".")[1]]
+    room = module.split(".")[1]
+    return next(number for number, rooms in enumerate(FLOORS) if room in rooms)
 
 
 def modules():
@@ -69,6 +51,10 @@ def imports(path):
         elif isinstance(node, ast.ImportFrom) and node.module:
             longer = [f"{node.module}.{alias.name}" for alias in node.names]
             names = [name if is_module(name) else node.module for name in longer]
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            # What is imported by its name: "rnnzoo.layers:LRU", "rnnzoo.experiments.rivals".
+            found = re.fullmatch(r"(rnnzoo(?:\.\w+)+)(?::\w+)?", node.value)
+            names = [found[1]] if found and is_module(found[1]) else []
         else:
             continue
         yield from (name for name in names if name.startswith("rnnzoo."))
@@ -77,6 +63,21 @@ def imports(path):
 def is_module(name):
     path = ROOT.parent / name.replace(".", "/")
     return path.with_suffix(".py").is_file() or (path / "__init__.py").is_file()
+
+
+def test_the_rooms_are_those_of_the_floors():
+    rooms = {p.stem for p in ROOT.iterdir() if p.suffix == ".py" or (p / "__init__.py").is_file()}
+    rooms -= {"__init__"}
+    assert rooms <= set().union(*FLOORS)
+    assert len(rooms - {"__main__"}) <= MOST_ROOMS
+
+
+def test_no_file_has_a_twin_of_the_same_name_with_an_underscore():
+    for _, path in modules():
+        if path.name.startswith("_") and path.name != "__init__.py":
+            public = path.with_name(path.name.lstrip("_"))
+            assert not public.exists()
+            assert not public.with_suffix("").is_dir()
 
 
 @pytest.mark.parametrize(("module", "path"), list(modules()), ids=lambda v: str(v).split("/")[-1])

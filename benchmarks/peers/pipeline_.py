@@ -4,7 +4,7 @@ import time
 
 import tensorflow as tf
 
-from rnnzoo import _zoo, tasks
+from rnnzoo import tasks, zoo
 from rnnzoo.training import TruncatedBPTT
 
 FEWEST = 5  # batches
@@ -55,7 +55,7 @@ def epochs(task, source, epochs):
 
 def _compiled(task, **options):
     built = tasks.get(task, **options)
-    model = built.build_model(_zoo.build(built.default_layer, built.default_units))
+    model = built.build_model(zoo.build(built.default_layer, built.default_units))
     if built.default_k1 is not None:
         model = TruncatedBPTT(model, built.default_k1, stateful=built.stream)
     model.compile(built.optimizer(), built.loss)

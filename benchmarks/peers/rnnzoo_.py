@@ -11,8 +11,8 @@ import tensorflow as tf
 import rnnzoo
 import rnnzoo.export
 from benchmarks.peers import _data, keras_
-from rnnzoo.tasks.language_model import LanguageModel
-from rnnzoo.tasks.perplexity import TokenCrossEntropy
+from rnnzoo.metrics.perplexity import TokenCrossEntropy
+from rnnzoo.models.language_model import LanguageModel
 
 LAYERS = {
     "hdetach_lstm": rnnzoo.layers.HDetachLSTM,
@@ -204,5 +204,5 @@ def _stream_model(units, features):
 def _loaded(units, features):
     folder = tempfile.mkdtemp()
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    written = rnnzoo.export.export(_stream_model(units, features), folder, check=False)
+    written = rnnzoo.export.export_model(_stream_model(units, features), folder, check=False)
     return tf.saved_model.load(written)

@@ -43,7 +43,7 @@ def exported(folder, units, features, **options):
     from benchmarks.peers import rnnzoo_
 
     model = rnnzoo_._stream_model(units, features)
-    return lambda: str(rnnzoo.export.export(model, folder, **options))
+    return lambda: str(rnnzoo.export.export_model(model, folder, **options))
 
 
 def in_process(folder, features, rows, seconds):

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from rnnzoo._streaming.rewire import functional_of
+from rnnzoo.streaming._rewire import functional_of
 
 
 def batches(data, batch_size, targets=True):

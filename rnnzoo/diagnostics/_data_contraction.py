@@ -9,8 +9,8 @@ import tensorflow as tf
 
 from rnnzoo import _checks
 from rnnzoo._figures import new_figure
-from rnnzoo._streaming.rewire import functional_of
 from rnnzoo.diagnostics import _data
+from rnnzoo.streaming._rewire import functional_of
 
 _ROWS = 8192  # of the cell's batch at once
 

@@ -6,8 +6,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from rnnzoo._streaming.rewire import functional_of
 from rnnzoo.diagnostics import _data
+from rnnzoo.streaming._rewire import functional_of
 
 
 def the_recurrent_node(model, layer, kind=keras.layers.RNN, words="recurrent"):

@@ -23,6 +23,7 @@ import pathlib
 import time
 from collections.abc import Callable
 
+from rnnzoo import _machine
 from rnnzoo._figures import new_figure
 from rnnzoo._files import replacing
 from rnnzoo.experiments import _jobs
@@ -78,7 +79,7 @@ def best(results, score, mode="min"):
 
 
 def train(folder, console, **options):
-    """One call of `training_run.train`, as the result of a cell.
+    """One call of `training.train`, as the result of a cell.
 
     A training whose loss stops being finite has the result {"diverged": what was said}: a learning
     rate that is too high is a finding, and no reason to stop a grid.
@@ -86,10 +87,10 @@ def train(folder, console, **options):
     import keras
     import tensorflow as tf
 
-    from rnnzoo import training_run
+    from rnnzoo import training
 
     try:
-        record = training_run.train(out_dir=folder, console=console, **options)
+        record = training.train(out_dir=folder, console=console, **options)
     except (FloatingPointError, tf.errors.InvalidArgumentError) as error:
         if "finite" not in str(error):
             raise
@@ -174,14 +175,14 @@ def _chosen(cells, only):
 
 def _kept(cell, out_dir):
     """What an earlier run left of a finished cell, or None."""
-    from rnnzoo.training import run_record
+    from rnnzoo.training import _record
 
     path = out_dir / CELLS / cell.name / RESULT
     if not path.exists():
         return None
     kept = json.loads(path.read_text(encoding="utf-8"))
     settings = json.loads(json.dumps(cell.settings))
-    difference = run_record.first_difference(kept["settings"], settings)
+    difference = _record.first_difference(kept["settings"], settings)
     if difference is not None:
         setting, there, here = difference
         raise ValueError(
@@ -193,7 +194,7 @@ def _kept(cell, out_dir):
 
 def _do(cell, out_dir, console):
     """Do a cell, keep what comes of it in its folder, and return that."""
-    from rnnzoo.training import run_record
+    from rnnzoo.training import _record
 
     folder = out_dir / CELLS / cell.name
     folder.mkdir(parents=True, exist_ok=True)
@@ -204,9 +205,9 @@ def _do(cell, out_dir, console):
         "settings": cell.settings,
         "result": result,
         "seconds": round(seconds, 3),
-        "made_with": {"versions": run_record.versions(), "hardware": run_record.hardware()},
+        "made_with": {"versions": _machine.versions(), "hardware": _machine.hardware()},
     }
-    run_record.write_json(folder / RESULT, kept)
+    _record.write_json(folder / RESULT, kept)
     return json.loads((folder / RESULT).read_text(encoding="utf-8"))  # as it will be found again
 
 
@@ -236,7 +237,7 @@ def _record(id, module, scale, kept, cells):
 
 
 def _write(record, module, out_dir):
-    from rnnzoo.training import run_record
+    from rnnzoo.training import _record
 
     figure = module.draw(record["settings"], record["summary"])
     with replacing(out_dir / FIGURE) as part:
@@ -244,4 +245,4 @@ def _write(record, module, out_dir):
     if hasattr(module, "table"):
         with replacing(out_dir / TABLE) as part:
             part.write_text(module.table(record["settings"], record["summary"]), encoding="utf-8")
-    run_record.write_json(out_dir / METRICS, record)
+    _record.write_json(out_dir / METRICS, record)

@@ -7,7 +7,7 @@ import concurrent.futures
 import multiprocessing
 import os
 
-from rnnzoo import _checks, _cores, _quietly
+from rnnzoo import _checks, _machine
 
 THREADS = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
 
@@ -18,7 +18,7 @@ def shares(jobs):
     >>> len(shares(1))
     1
     """
-    cores = _cores.available()
+    cores = _machine.available()
     if _checks.integer("jobs", jobs) > len(cores):
         raise ValueError(f"`jobs` must be at most the {len(cores)} cores. Received: jobs={jobs}")
     return [cores[number::jobs] for number in range(jobs)]
@@ -51,4 +51,4 @@ def _settle(free):
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, share)
     os.environ.update(dict.fromkeys(THREADS, str(len(share))))
-    _quietly.import_tensorflow()
+    _machine.import_tensorflow()

@@ -80,9 +80,9 @@ def _count(task, layer, layer_options, depth, width):
 
 
 def _stack(layer, width, options, depth):
-    from rnnzoo import _zoo
+    from rnnzoo import zoo
 
-    return [_zoo.build(layer, width, **options) for _ in range(depth)]
+    return [zoo.build(layer, width, **options) for _ in range(depth)]
 
 
 def _train(folder, console, *, task, task_options, layer, layer_options, depth, parameters, **run):

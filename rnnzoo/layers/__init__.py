@@ -21,6 +21,7 @@ from rnnzoo.layers.tcn import TCN
 from rnnzoo.layers.transformer_encoder import TransformerEncoder
 from rnnzoo.layers.truncated_wrapper import TruncatedWrapper
 from rnnzoo.layers.wave_net import WaveNet
+from rnnzoo.layers.word_windows import WordWindows
 
 __all__ = [
     "LRU",
@@ -36,4 +37,5 @@ __all__ = [
     "TransformerEncoder",
     "TruncatedWrapper",
     "WaveNet",
+    "WordWindows",
 ]

@@ -42,7 +42,7 @@ class Stream:
     >>> x = tf.random.normal([2, 5, 3])  # two sequences of five steps
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     served = pathlib.Path(folder) / "gru"
-    ...     _ = rnnzoo.export.export(model, served, check=False)
+    ...     _ = rnnzoo.export.export_model(model, served, check=False)
     ...     with rnnzoo.serving.Server(served) as server:
     ...         with Stream(server.grpc_address, "gru", rows=2) as stream:
     ...             for t in range(5):

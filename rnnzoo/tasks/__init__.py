@@ -8,7 +8,7 @@ import math
 from typing import NamedTuple
 
 from rnnzoo import _checks
-from rnnzoo.tasks._data import DataError
+from rnnzoo.tasks.originals._data import DataError
 
 __all__ = ["DataError", "describe", "get", "names"]
 

@@ -3,7 +3,7 @@
 import collections
 from typing import NamedTuple
 
-from rnnzoo.tasks import _data, _sources
+from rnnzoo.tasks.originals import _data, _sources
 
 FILES = {
     "train": "atis-2.train.w-intent.iob",
@@ -35,7 +35,7 @@ def load(builder, data_dir=None):
             split: parse(_sources.read("atis", file, where), where / file)
             for split, file in FILES.items()
         }
-    from rnnzoo.tasks.builders import _originals
+    from rnnzoo.tasks.originals.builders import _originals
 
     return {
         split: [_from_row(row) for row in _originals.stored(builder(), split)] for split in FILES

@@ -4,7 +4,7 @@ import pathlib
 
 import numpy as np
 
-from rnnzoo.tasks import _data
+from rnnzoo.tasks.originals import _data
 
 SIDE = 28
 # SHA-256 of the unpacked original files.

@@ -4,7 +4,7 @@ import io
 
 import numpy as np
 
-from rnnzoo.tasks import _data, _sources
+from rnnzoo.tasks.originals import _data, _sources
 
 KEYS = 88
 VARIABLES = {"train": "traindata", "validation": "validdata", "test": "testdata"}
@@ -21,7 +21,7 @@ def load(file, builder, data_dir=None):
     where = _data.folder("poly_music", data_dir)
     if where is not None:
         return parse(_sources.read("poly_music", file, where), where / file)
-    from rnnzoo.tasks.builders import _originals
+    from rnnzoo.tasks.originals.builders import _originals
 
     return {
         split: [row["roll"] for row in _originals.stored(builder(), split)] for split in VARIABLES

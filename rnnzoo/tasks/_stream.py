@@ -7,9 +7,10 @@ import numpy as np
 import tensorflow as tf
 
 from rnnzoo import _checks
-from rnnzoo.tasks import _text, language_model
+from rnnzoo.metrics.perplexity import BitsPerCharacter, Perplexity, TokenCrossEntropy
+from rnnzoo.models import language_model
+from rnnzoo.tasks import _text
 from rnnzoo.tasks._task import SPLITS, Task
-from rnnzoo.tasks.perplexity import BitsPerCharacter, Perplexity, TokenCrossEntropy
 from rnnzoo.tasks.smnist import _path
 
 

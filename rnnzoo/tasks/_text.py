@@ -4,7 +4,7 @@ import collections
 
 import numpy as np
 
-from rnnzoo.tasks import _data, _sources
+from rnnzoo.tasks.originals import _data, _sources
 
 END, UNKNOWN = "<eos>", "<unk>"
 
@@ -49,7 +49,7 @@ def originals(name, files, data_dir, builder):
             f"The data set {name} is not here. `rnnzoo data fetch {name}` gets it, or put it into "
             f"the folder {name} of a folder that {_data.VARIABLE} or `data_dir` names."
         )
-    from rnnzoo.tasks.builders import _originals
+    from rnnzoo.tasks.originals.builders import _originals
 
     contents = {}
     for split, file in files.items():

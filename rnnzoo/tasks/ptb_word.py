@@ -8,7 +8,7 @@ FILES = {"train": "ptb.train.txt", "validation": "ptb.valid.txt", "test": "ptb.t
 
 def builder():
     """The builder for TensorFlow Datasets, imported where it is needed."""
-    from rnnzoo.tasks.builders.penn_treebank import PennTreebank
+    from rnnzoo.tasks.originals.builders.penn_treebank import PennTreebank
 
     return PennTreebank
 

@@ -3,38 +3,11 @@
 import keras
 import numpy as np
 import tensorflow as tf
-from keras import ops
 
 from rnnzoo import _checks
+from rnnzoo.metrics import HalfSquaredError
 from rnnzoo.tasks import _teacher
 from rnnzoo.tasks._task import Task
-
-
-@keras.saving.register_keras_serializable(package="rnnzoo")
-class HalfSquaredError(keras.losses.Loss):
-    """Half the squared error, averaged over everything but the batch, then over the batch.
-
-        mean of (y - p)^2 / 2
-
-    Args:
-        reduction, name, dtype: as for any Keras loss.
-
-    Shapes: targets and predictions alike, `[B, ..., F]`, floating.
-
-    Source: the loss of the teacher-student experiments of Zucchet & Orvieto (2024).
-
-    >>> from rnnzoo.tasks.teacher_student import HalfSquaredError
-    >>> float(HalfSquaredError()([[0.0], [2.0]], [[0.0], [0.0]]))
-    1.0
-    """
-
-    def __init__(self, reduction="sum_over_batch_size", name="half_squared_error", dtype=None):
-        super().__init__(name=name, reduction=reduction, dtype=dtype)
-
-    def call(self, y_true, y_pred):
-        y_pred = ops.convert_to_tensor(y_pred)
-        y_true = ops.cast(y_true, y_pred.dtype)
-        return ops.mean(ops.square(y_pred - y_true), axis=-1) / 2
 
 
 class TeacherStudent(Task):

@@ -1,6 +1,7 @@
 """Shakespeare's plays, character by character."""
 
-from rnnzoo.tasks import _data, _text
+from rnnzoo.tasks import _text
+from rnnzoo.tasks.originals import _data
 from rnnzoo.tasks.ptb_char import PTBChar
 
 

@@ -12,7 +12,7 @@ FILES = {
 
 def builder():
     """The builder for TensorFlow Datasets, imported where it is needed."""
-    from rnnzoo.tasks.builders.wikitext2 import Wikitext2
+    from rnnzoo.tasks.originals.builders.wikitext2 import Wikitext2
 
     return Wikitext2
 

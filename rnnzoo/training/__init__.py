@@ -1,7 +1,27 @@
-"""Training steps and callbacks for recurrent models."""
+"""Training steps, callbacks, schedules, exact resume, and whole runs.
 
-from rnnzoo.training.hdetach_annealing import HDetachAnnealing
-from rnnzoo.training.resumable import NonFiniteLossError, fit_resumable
-from rnnzoo.training.truncated_bptt import TruncatedBPTT
+Names load on first use, because processes that only start others (`rnnzoo train --workers`) must
+not load TensorFlow.
+"""
 
-__all__ = ["HDetachAnnealing", "NonFiniteLossError", "TruncatedBPTT", "fit_resumable"]
+from rnnzoo import _machine
+
+_NAMES = {
+    "HDetachAnnealing": "hdetach_annealing",
+    "NonFiniteLossError": "resumable",
+    "TruncatedBPTT": "truncated_bptt",
+    "fit_resumable": "resumable",
+    "schedules": None,
+    "train": "_train",
+}
+
+__all__ = [
+    "HDetachAnnealing",
+    "NonFiniteLossError",
+    "TruncatedBPTT",
+    "fit_resumable",
+    "schedules",
+    "train",
+]
+
+__getattr__, __dir__ = _machine.lazy(__name__, _NAMES)

@@ -8,8 +8,8 @@ import time
 import keras
 
 from rnnzoo import _checks, checkpoints
-from rnnzoo.training import _replicas, run_record
-from rnnzoo.training._run import BEST, METRICS, Run
+from rnnzoo.training import _record, _replicas
+from rnnzoo.training._run_folder import BEST, METRICS, Run
 from rnnzoo.training.schedules import Schedule
 
 
@@ -118,7 +118,7 @@ def evaluate_best(task, out_dir, callbacks=()):
     results = model.evaluate(task.test, return_dict=True, verbose=0, callbacks=list(callbacks))
     results = {name: float(value) for name, value in results.items()}
     record = json.loads((out_dir / METRICS).read_text(encoding="utf-8"))
-    run_record.write_json(out_dir / METRICS, {**record, "test": results})
+    _record.write_json(out_dir / METRICS, {**record, "test": results})
     return results
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from benchmarks import __main__ as command
-from benchmarks import _figure, _machine, _memory, _report, _session, _statistics, _summary
+from benchmarks import _figure, _memory, _report, _session, _statistics, _summary, _surroundings
 from benchmarks._processes import PeerFailed, PeerMissing, Process
 from benchmarks._session import Peer, Row, Session, Side
 from benchmarks.peers import _data, keras_, rnnzoo_
@@ -213,7 +213,7 @@ def test_the_json_is_whole_and_names_no_folder_and_no_host(compared, tmp_path):
 
 def test_paths_are_cut_out_of_messages():
     text = f"FileNotFoundError: '/elsewhere/x.json' and {sys.prefix}/lib/a.py, 1/2"
-    assert _machine.without_paths(text) == "FileNotFoundError: … and lib/a.py, 1/2"
+    assert _surroundings.without_paths(text) == "FileNotFoundError: … and lib/a.py, 1/2"
 
 
 def test_an_unknown_name_lists_the_known_ones():

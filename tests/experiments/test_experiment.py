@@ -11,10 +11,10 @@ import types
 import pytest
 import rich.console
 
-from rnnzoo import _cores, experiments
+from rnnzoo import _machine, experiments, training
 from rnnzoo.experiments import _experiment
 from rnnzoo.experiments._experiment import Cell, best, grid
-from rnnzoo.training._run import Run
+from rnnzoo.training._run_folder import Run
 
 
 def quiet():
@@ -104,7 +104,7 @@ def test_only_some_cells(tmp_path):
             run(make(calls), tmp_path, only=wrong)
 
 
-@pytest.mark.skipif(len(_cores.available()) < 2, reason="needs two cores")
+@pytest.mark.skipif(len(_machine.available()) < 2, reason="needs two cores")
 def test_jobs_share_the_cores_and_go_on_where_one_stopped(tmp_path, monkeypatch):
     def run(scale="smoke", **options):
         console = quiet()
@@ -129,12 +129,12 @@ def test_jobs_share_the_cores_and_go_on_where_one_stopped(tmp_path, monkeypatch)
     assert os.getpid() not in shares
     one, two = shares.values()
     assert not set(one) & set(two)
-    assert sorted(one + two) == _cores.available()
+    assert sorted(one + two) == _machine.available()
     assert all(int(r["threads"]) == len(r["cores"]) for r in results)
 
 
 def test_jobs_out_of_range(tmp_path):
-    cores = len(_cores.available())
+    cores = len(_machine.available())
     for wrong, words in ((0, "at least 1"), (cores + 1, rf"at most the {cores} cores"), (1.5, "")):
         with pytest.raises((ValueError, TypeError), match=rf"`jobs` .*{words}.*{wrong}"):
             experiments.reproduce("rivals", out_dir=tmp_path, jobs=wrong)
@@ -155,12 +155,11 @@ def test_a_cell_may_state_its_own_time(tmp_path):
 
 
 def test_diverged_training_is_a_result(tmp_path, monkeypatch):
-    from rnnzoo import training_run
 
     def diverges(**options):
         raise FloatingPointError("loss=nan at step 3; the best is kept in /somewhere: not finite")
 
-    monkeypatch.setattr(training_run, "train", diverges)
+    monkeypatch.setattr(training, "train", diverges)
     assert _experiment.train(tmp_path, quiet()) == {"diverged": "loss=nan at step 3"}
 
 

@@ -3,7 +3,7 @@
 import os
 import time
 
-from rnnzoo import _cores
+from rnnzoo import _machine
 from rnnzoo.experiments import _experiment
 
 SCALES = {"smoke": {"seeds": [0, 1, 2, 3], "fails": None}, "broken": {"seeds": [0], "fails": 0}}
@@ -17,7 +17,7 @@ def cells(settings):
         console.print("nobody hears this")
         time.sleep(0.5)  # so that no process does all of them
         threads = os.environ["TF_NUM_INTRAOP_THREADS"]
-        return {"process": os.getpid(), "cores": _cores.available(), "threads": threads}
+        return {"process": os.getpid(), "cores": _machine.available(), "threads": threads}
 
     return [
         _experiment.Cell(

@@ -213,7 +213,7 @@ def test_the_export_has_a_step(tmp_path):
     model = keras.Sequential(
         [keras.Input((None, F)), make("tcn", return_sequences=True, name="tcn")]
     )
-    target = rnnzoo.export.export(model, tmp_path / "served")
+    target = rnnzoo.export.export_model(model, tmp_path / "served")
     described = json.loads((target / "serving.json").read_text())
     assert set(described["signatures"]) == {"serving_default", "step", "initial_state"}
     state = described["signatures"]["step"]["inputs"]["state_tcn_level1_conv2"]

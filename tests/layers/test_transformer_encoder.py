@@ -94,7 +94,7 @@ def test_a_stream_refuses_it_by_name_and_an_export_says_why(tmp_path, caplog):
     with pytest.raises(ValueError, match=words):
         rnnzoo.explicit_state(model)
     with caplog.at_level(logging.WARNING):
-        target = rnnzoo.export.export(model, tmp_path / "served")
+        target = rnnzoo.export.export_model(model, tmp_path / "served")
     described = json.loads((target / "serving.json").read_text())
     assert set(described["signatures"]) == {"serving_default"}
     assert "TransformerEncoder 't' may not pass" in described["without_states_because"]

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 import rnnzoo
-from rnnzoo.export import export
+from rnnzoo.export import export_model
 from rnnzoo.recurrences import _forms, _lstm_xla, lstm, simple_rnn
 
 needs_xla = pytest.mark.skipif(
@@ -137,7 +137,7 @@ def test_a_layer_that_fit_calls_for_inference_keeps_its_adjoint(compilations, da
 def test_an_export_holds_no_compiled_function(tmp_path, data):
     one = model()
     one.predict(data[0], verbose=0)
-    folder = export(one, tmp_path / "served")
+    folder = export_model(one, tmp_path / "served")
     held = tf.saved_model.load(folder).signatures["serving_default"].graph.as_graph_def()
     assert len(held.library.function) > 0
     assert not any(f.attr["_XlaMustCompile"].b for f in held.library.function)

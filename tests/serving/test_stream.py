@@ -15,7 +15,7 @@ import pytest
 from served_models import F, example, exported, x_of
 
 import rnnzoo
-from rnnzoo.export import export
+from rnnzoo.export import export_model
 from rnnzoo.serving import Server, ServingError, Stream
 
 WAYS = ("grpc", "rest")
@@ -258,7 +258,7 @@ def test_a_client_over_rest_needs_no_tensorflow(server):
 @pytest.mark.parametrize("preset", [p.name for p in rnnzoo.list_presets()])
 def test_every_preset_streams_as_it_runs(preset, tmp_path):
     model = rnnzoo.load(preset)
-    export(model, tmp_path / preset, check=False)
+    export_model(model, tmp_path / preset, check=False)
     x = example(model, batch=2, time=50)
     whole = model(x).numpy()
     largest, streamed = np.abs(whole).max(), []

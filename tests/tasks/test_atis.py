@@ -7,8 +7,9 @@ import pytest
 from references import conll
 
 from rnnzoo import tasks
+from rnnzoo.layers import WordWindows
 from rnnzoo.tasks import _iob
-from rnnzoo.tasks.atis import Atis, WordWindows
+from rnnzoo.tasks.atis import Atis
 
 SPLITS = ("train", "validation", "test")
 LINE = b"BOS to boston EOS\tO O B-to atis_flight\n"

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from rnnzoo import tasks
-from rnnzoo.tasks.copy import RecallAccuracy
+from rnnzoo.metrics import RecallAccuracy
 
 
 def small(**options):

@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 from click.testing import CliRunner
 
-from rnnzoo import _zoo, checkpoints, streaming, tasks
+from rnnzoo import checkpoints, streaming, tasks, zoo
 from rnnzoo.cli import main
 from rnnzoo.tasks.atis import Atis
 from rnnzoo.tasks.polyphonic_music import JSBChorales, Nottingham
@@ -48,7 +48,7 @@ def made(case):
 @pytest.mark.parametrize("case", SMALL)
 def test_default_layer_trains_a_step_and_is_scored_by_name(case, tmp_path):
     task = made(case)
-    model = task.build_model(_zoo.build(task.default_layer, 5))
+    model = task.build_model(zoo.build(task.default_layer, 5))
     model.compile(task.optimizer(), task.loss, metrics=task.metrics)
     before = model.get_weights()
     history = model.fit(
@@ -66,7 +66,7 @@ def test_default_layer_trains_a_step_and_is_scored_by_name(case, tmp_path):
 @pytest.mark.parametrize("case", ["teacher_student", "jsb", "atis"])
 def test_the_model_streams_and_takes_truncated_bptt(case):
     task = made(case)
-    model = task.build_model(_zoo.build(task.default_layer, 5))
+    model = task.build_model(zoo.build(task.default_layer, 5))
     explicit = streaming.explicit_state(model)
     x, _ = next(iter(task.test))
     state = explicit.initial_state(tf.shape(x)[0])

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from rnnzoo import tasks
-from rnnzoo.tasks import _data, _mnist
+from rnnzoo.tasks import _mnist
+from rnnzoo.tasks.originals import _data
 from rnnzoo.tasks.smnist import SequentialMNIST
 
 RNG = np.random.default_rng(0)

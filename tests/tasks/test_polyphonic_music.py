@@ -7,9 +7,10 @@ import pytest
 import tensorflow as tf
 
 from rnnzoo import tasks
+from rnnzoo.metrics import FrameLoss, FrameNLL
 from rnnzoo.tasks import _rolls
 from rnnzoo.tasks.midi import from_midi, to_midi
-from rnnzoo.tasks.polyphonic_music import FrameLoss, FrameNLL, JSBChorales, Nottingham
+from rnnzoo.tasks.polyphonic_music import JSBChorales, Nottingham
 
 SPLITS = ("train", "validation", "test")
 SIZES = {JSBChorales: (5, 2, 3), Nottingham: (4, 3, 2)}

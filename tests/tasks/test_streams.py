@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import rnnzoo
-from rnnzoo import tasks, training_run
+from rnnzoo import tasks, training
 from rnnzoo.tasks import _text
 
 SETS = {
@@ -172,7 +172,7 @@ def test_uneven_rows_of_a_stateful_evaluation_are_told():
 @pytest.mark.parametrize("name", ["ptb_word", "ptb_char"])
 def test_a_run_wraps_and_carries(name, tmp_path):
     options = {"data_dir": str(dummy.FOLDER), "evaluation_batch_size": 2, "batch_size": 4}
-    record = training_run.train(
+    record = training.train(
         name,
         "lstm",
         units=3,
@@ -196,7 +196,7 @@ def test_a_run_wraps_and_carries(name, tmp_path):
 
 def test_bad_model_options_are_told(tmp_path):
     with pytest.raises(ValueError, match="`tide` must be an option of the model of the task ptb_"):
-        training_run.train(
+        training.train(
             "ptb_word",
             "lstm",
             epochs=1,

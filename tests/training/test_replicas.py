@@ -10,7 +10,7 @@ import types
 import keras
 import pytest
 
-from rnnzoo import _zoo, tasks
+from rnnzoo import tasks, zoo
 from rnnzoo.training import _replicas
 
 SCRIPT = pathlib.Path(__file__).with_name("two_replicas.py")
@@ -48,7 +48,7 @@ def test_keras_model_and_stateful_strides():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("cases", [["reach", "end", "loss scale", "uneven"], list(_zoo.LAYERS)])
+@pytest.mark.parametrize("cases", [["reach", "end", "loss scale", "uneven"], list(zoo.LAYERS)])
 def test_others(cases):
     for result in run(*cases).values():
         same(result)

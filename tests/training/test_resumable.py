@@ -11,8 +11,8 @@ import tensorflow as tf
 import rnnzoo.tasks
 from rnnzoo import checkpoints
 from rnnzoo.layers import HDetachLSTM
-from rnnzoo.training import run_record
-from rnnzoo.training._run import Run
+from rnnzoo.training import _record
+from rnnzoo.training._run_folder import Run
 from rnnzoo.training.resumable import NonFiniteLossError, evaluate_best, fit_resumable
 
 
@@ -343,11 +343,11 @@ def test_of_equal_scores_the_epoch_of_least_loss_is_best(tmp_path):
 
 def test_first_difference():
     there = {"a": 1, "b": {"c": [1, {"d": None}]}}
-    assert run_record.first_difference(there, json.loads(json.dumps(there))) is None
+    assert _record.first_difference(there, json.loads(json.dumps(there))) is None
     here = {"a": 1, "b": {"c": [1, {"d": 2}]}}
-    assert run_record.first_difference(there, here) == ("b.c.1.d", None, 2)
-    assert run_record.first_difference({"a": 1}, {"a": 1, "e": 0}) == ("e", None, 0)
-    assert run_record.first_difference({"a": [1, 2]}, {"a": [1]}) == ("a", [1, 2], [1])
+    assert _record.first_difference(there, here) == ("b.c.1.d", None, 2)
+    assert _record.first_difference({"a": 1}, {"a": 1, "e": 0}) == ("e", None, 0)
+    assert _record.first_difference({"a": [1, 2]}, {"a": [1]}) == ("a", [1, 2], [1])
 
 
 def test_a_curve_is_one_line_of_a_record(tmp_path):
@@ -355,7 +355,7 @@ def test_a_curve_is_one_line_of_a_record(tmp_path):
         "a": {"curve": [1.5, None, "x"], "rows": [{"k": 1}, {}], "of": [[1, 2], []]},
         "b": [],
     }
-    run_record.write_json(tmp_path / "record.json", content)
+    _record.write_json(tmp_path / "record.json", content)
     text = (tmp_path / "record.json").read_text()
     assert json.loads(text) == content
     assert '\n    "curve": [1.5, null, "x"],\n' in text

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import rnnzoo.tasks
-from rnnzoo import checkpoints, training_run
+from rnnzoo import checkpoints, training
 from rnnzoo.training import schedules
 from rnnzoo.training.resumable import fit_resumable
 from rnnzoo.training.schedules import Cosine, Inverse, InverseTime, Plateau
@@ -127,7 +127,7 @@ def test_the_rate_is_the_one_that_trains(tmp_path):
 
 
 def train(folder, epochs, **options):
-    return training_run.train(
+    return training.train(
         "copy",
         "simple_rnn",
         out_dir=folder,

@@ -10,8 +10,8 @@ import pytest
 import tensorflow as tf
 
 from rnnzoo import layers, tasks
+from rnnzoo.metrics import RecallAccuracy
 from rnnzoo.streaming import explicit_state
-from rnnzoo.tasks.copy import RecallAccuracy
 from rnnzoo.training import TruncatedBPTT
 
 L = keras.layers

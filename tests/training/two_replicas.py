@@ -11,9 +11,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from rnnzoo import _zoo
 from rnnzoo import layers as zoo
 from rnnzoo.training import TruncatedBPTT, _replicas
+from rnnzoo.zoo import LAYERS, build
 
 L = keras.layers
 B, T, F, H, C = 4, 10, 3, 5, 2
@@ -41,7 +41,7 @@ def detaching(sequences=True, **options):
 
 def layer_of(name):
     options = {"norm": "layer"} if name == "lru_block" else {}
-    layer = _zoo.build(name, 4, **options)
+    layer = build(name, 4, **options)
     layer.return_sequences = True
     return keras.Sequential([keras.Input((None, F)), layer, L.Dense(C)])
 
@@ -80,7 +80,7 @@ CASES = {
     "tokens": (tokens, None, {"vocabulary": 5}),
     "strides of tokens": (tokens, lambda model: TruncatedBPTT(model, 4), {"vocabulary": 5}),
     "not shared": (detaching, None, {"shared": False}),
-    **{name: (lambda name=name: layer_of(name), None, {}) for name in _zoo.LAYERS},
+    **{name: (lambda name=name: layer_of(name), None, {}) for name in LAYERS},
     # The gradient of a key's bias is 0 but for rounding, which Adam would make steps of.
     "transformer_encoder": (lambda: layer_of("transformer_encoder"), None, {"optimizer": plain}),
     **{f"{m} cut": (lambda m=m: truncated(m), None, {}) for m in ("window", "gradient", "chunk")},

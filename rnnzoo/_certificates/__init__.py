@@ -1,1 +1,0 @@
-"""How `rnnzoo.certificates` bounds and rewrites a model: private to the package."""

@@ -1,1 +1,0 @@
-"""How `rnnzoo.streaming` rewires a model: private to the package."""

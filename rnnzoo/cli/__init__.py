@@ -1,0 +1,5 @@
+"""The `rnnzoo` command."""
+
+from rnnzoo.cli.main import main
+
+__all__ = ["main"]

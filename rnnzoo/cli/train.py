@@ -1,0 +1,130 @@
+"""`rnnzoo train`, `rnnzoo reproduce` and `rnnzoo demo`: the commands that compute for long."""
+
+import sys
+
+import click
+
+from rnnzoo import _machine
+from rnnzoo.cli import _common
+from rnnzoo.training import _workers
+
+
+@click.command()
+@click.argument("task")
+@click.option("--layer", help="See `rnnzoo layers`; by default the task's published one.")
+@click.option("--units", type=int, help="Size of the layer; by default the task's published one.")
+@click.option("--p", type=float, help="hdetach_lstm: probability of cutting the gradient.")
+@click.option("--epochs", type=int, default=10, show_default=True, help="Total, with resumed ones.")
+@click.option("--batch-size", type=int, help="Sequences in a batch; by default the task's.")
+@click.option("--learning-rate", type=float, help="By default the task's published one.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of data, weights and draws.")
+@click.option("--k1", type=int, help="Truncated BPTT: time steps between two optimizer steps.")
+@click.option("--k2", type=int, help="Truncated BPTT: time steps that gradients reach (k1).")
+@click.option("--out", required=True, type=click.Path(file_okay=False), help="Folder of the run.")
+@click.option(
+    "--workers",
+    type=int,
+    help="Processes on this machine that share each batch and train as one. For several machines "
+    "give each the same command, without --workers, and TensorFlow's TF_CONFIG.",
+)
+@click.option("--depth", type=int, default=1, show_default=True, help="How many such layers.")
+@click.option(
+    "--schedule",
+    default="constant",
+    show_default=True,
+    help="Of the learning rate: constant; cosine (to almost 0 over --epochs, which then is fixed); "
+    "plateau (divided by 4 after an epoch whose validation loss is not the best so far); "
+    "inverse (divided by the number of the optimizer step).",
+)
+@click.option(
+    "--reference", type=float, help="A published score of the monitored metric, to draw beside it."
+)
+@click.option("--set", "task_set", multiple=True, metavar="KEY=VALUE", help="A task option.")
+@click.option("--layer-set", multiple=True, metavar="KEY=VALUE", help="A layer option.")
+@click.option("--model-set", multiple=True, metavar="KEY=VALUE", help="An option of the model.")
+@click.option(
+    "--schedule-set", multiple=True, metavar="KEY=VALUE", help="warmup, final; or factor."
+)
+def train(
+    task,
+    layer,
+    p,
+    batch_size,
+    out,
+    workers,
+    task_set,
+    layer_set,
+    model_set,
+    schedule_set,
+    **options,
+):
+    """Train a layer on TASK, keep the best epoch, and score it on the test set.
+
+    Give the same command again to go on where it stopped; the result is that of a run that was
+    not stopped. OUT gets best.keras, metrics.json, state.npz and logs (for TensorBoard).
+    """
+    if workers is not None and _workers.launch(workers, sys.argv[1:]):
+        return
+    _machine.import_tensorflow()
+    from rnnzoo import training
+
+    record = training.train(
+        task,
+        layer,
+        out_dir=out,
+        task_options=_common.given(_common.pairs("--set", task_set), batch_size=batch_size),
+        layer_options=_common.given(_common.pairs("--layer-set", layer_set), p=p),
+        model_options=_common.pairs("--model-set", model_set),
+        schedule_options=_common.pairs("--schedule-set", schedule_set),
+        command=_common.command(),
+        **options,
+    )
+    if "test" not in record:
+        return  # a worker; the chief says it
+    best = record["best"]
+    click.echo(f"Best epoch {best['epoch']} of {record['epochs']}, on the test set:")
+    _common.print_scores(record["test"], record["baseline"])
+    click.echo(f"Model, record and logs: {out}")
+
+
+@click.command()
+@click.argument("experiment", metavar="[ID]", required=False)
+@click.option("--scale", default="smoke", show_default=True, help="smoke, desk or paper.")
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False),
+    help="By default results/ID/SCALE, from where you are.",
+)
+@click.option(
+    "--only", "--task", help="Only these cells: the first parts of their names, e.g. a task."
+)
+@click.option("--jobs", default=1, show_default=True, help="Cells at once, on as many cores each.")
+def reproduce(experiment, scale, out, only, jobs):
+    """Run the experiment ID of a paper again; without an ID, list them and what they cost.
+
+    Writes metrics.json and figure.png. Give the same command again to go on where it stopped.
+    """
+    from rnnzoo import experiments
+
+    if experiment is None:
+        rows = [experiments.describe(id) for id in experiments.names()]
+        costs = ["; ".join(f"{scale}: {c}" for scale, c in row.cost.items()) for row in rows]
+        listed = [(row.id, row.summary, cost) for row, cost in zip(rows, costs)]
+        _common.print_table("experiment", listed, last="cost")
+        return
+    _machine.import_tensorflow()
+    experiments.reproduce(experiment, scale, out, only, jobs=jobs)
+
+
+@click.command()
+@click.option(
+    "--out", required=True, type=click.Path(file_okay=False), help="Folder of the comparison."
+)
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--quick", is_flag=True, help="A few seconds, too short to learn anything.")
+def demo(out, seed, quick):
+    """Train an HDetachLSTM and an LSTM on the copying task side by side, and export the first."""
+    _machine.import_tensorflow()
+    from rnnzoo.cli import _copy_comparison
+
+    _copy_comparison.run(out, seed=seed, quick=quick)

@@ -1,0 +1,297 @@
+"""Trained models by name, each with the score it states and the command that made it.
+
+A preset is a folder ``saved_models/<name>/`` of three files:
+
+- ``model.keras``: the model, without optimizer;
+- ``metrics.json``: task with every option, score, seed, command, wall time, versions, hardware;
+- ``card.md``: the same for a reader.
+
+Listing them reads only the JSON, so that it needs no TensorFlow.
+"""
+
+import dataclasses
+import json
+import os
+import pathlib
+
+import rnnzoo
+from rnnzoo import _checks, checkpoints
+from rnnzoo.presets._folder import METRICS, MODEL, NAME, write_preset
+
+__all__ = [
+    "Preset",
+    "PresetList",
+    "evaluate",
+    "from_run",
+    "list_presets",
+    "load",
+    "metrics",
+    "path",
+    "write_preset",
+]
+
+FOLDER = pathlib.Path(rnnzoo.__file__).parent / "saved_models"
+
+
+@dataclasses.dataclass(frozen=True)
+class Preset:
+    """What a preset says of itself: one row of `list_presets()`."""
+
+    name: str
+    description: str
+    task: str
+    metric: str
+    score: float
+    parameters: int
+    size_bytes: int
+
+
+class PresetList(list):
+    """A list of `Preset` that prints as a table."""
+
+    _COLUMNS = ("name", "task", "score", "metric", "parameters", "description")
+
+    def __str__(self):
+        rows = [self._COLUMNS, *(self._cells(preset) for preset in self)]
+        widths = [max(len(row[i]) for row in rows) for i in range(len(self._COLUMNS))]
+        lines = ["  ".join(c.ljust(w) for c, w in zip(row, widths)).rstrip() for row in rows]
+        return "\n".join(lines)
+
+    __repr__ = __str__
+
+    @staticmethod
+    def _cells(preset):
+        numbers = (f"{preset.score:.6g}", preset.metric, f"{preset.parameters:,}")
+        return (preset.name, preset.task, *numbers, preset.description)
+
+
+def list_presets():
+    """All presets, in the order of their names.
+
+    Returns:
+        A list of `Preset` (name, description, task, metric, score, parameters, size_bytes), which
+        prints as a table.
+
+    >>> import rnnzoo
+    >>> all(0 < preset.size_bytes < 40e6 for preset in rnnzoo.list_presets())
+    True
+    """
+    return PresetList(_record(name) for name in _names())
+
+
+def path(name):
+    """The folder of a preset, with `model.keras`, `metrics.json` and `card.md` in it.
+
+    Raises:
+        TypeError: `name` is no string.
+        ValueError: there is no such preset; the message lists those there are.
+    """
+    if not isinstance(name, str):
+        raise TypeError(f"`name` must be a string. Received: name={name!r}")
+    known = _names()
+    if name not in known:
+        listed = ", ".join(known) if known else "(none is installed)"
+        raise ValueError(f"`name` must be one of the presets: {listed}. Received: name={name!r}")
+    return FOLDER / name
+
+
+def load(name):
+    """The model of a preset, a Keras model that is not compiled.
+
+    Args:
+        name: one of those in `list_presets()`.
+
+    Raises:
+        ValueError: there is no such preset; the message lists those there are.
+        rnnzoo.checkpoints.CheckpointError: its file is damaged.
+
+    >>> import rnnzoo
+    >>> for preset in rnnzoo.list_presets()[:1]:
+    ...     assert rnnzoo.load(preset.name).count_params() == preset.parameters
+    """
+    return checkpoints.load_model(path(name) / MODEL)
+
+
+def metrics(name_or_file):
+    """What stands in the ``metrics.json`` of a preset or beside a model file; {} if there is none.
+
+    Raises:
+        ValueError: the name is no preset's, or the JSON is damaged.
+    """
+    folder, _ = _locate(name_or_file)
+    file = folder / METRICS
+    if not file.exists():
+        return {}
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise checkpoints.CheckpointError(file, f"it is no JSON: {error}.") from error
+    if not isinstance(content, dict):
+        raise checkpoints.CheckpointError(file, "it does not hold the record of a model.")
+    return content
+
+
+def evaluate(name_or_file, task=None, limit=None, split="test"):
+    """Measure again the score that a preset, or the run that wrote a file, states.
+
+    Args:
+        name_or_file: a preset's name, or the path of a ``.keras`` file.
+        task: a task of `rnnzoo.tasks`, its name, or its configuration as a dict. By default the
+            one in the ``metrics.json`` beside the model, with the options it was trained with.
+        limit: how many sequences, from the first on (default None: all of them).
+        split: "test" (default), "validation" or "train".
+
+    Returns:
+        A dict: `source`, `task` (its configuration), `split`, `examples`, `results` (loss and every
+        metric), `metric` and `score` (the one that is stated, None where none is), `stated`.
+
+    Raises:
+        ValueError: no such preset or file, or no task is known for it.
+    """
+    limit = _checks.optional_integer("limit", limit)
+    _checks.choice("split", split, ("train", "validation", "test"))
+    record = metrics(name_or_file)
+    _, file = _locate(name_or_file)
+    same_task = task is None
+    task = _task(task, record, file)
+    model = checkpoints.load_model(file)
+    model.compile(loss=task.loss, metrics=task.metrics)
+    data, examples = _data(task, split, limit)
+    results = model.evaluate(data, return_dict=True, verbose=0)
+    results = {name: float(value) for name, value in results.items()}
+    stated = _stated(record) if same_task else {}
+    if stated.get("split", "test") != split:  # another split's score is no statement about this one
+        stated = {}
+    return {
+        "source": os.fspath(name_or_file),
+        "task": task.get_config(),
+        "split": split,
+        "examples": examples,
+        "results": results,
+        "metric": stated.get("metric"),
+        "score": results.get(stated.get("metric")),
+        "stated": stated.get("value"),
+    }
+
+
+def _names():
+    if not FOLDER.is_dir():
+        return []
+    return sorted(f.name for f in FOLDER.iterdir() if (f / METRICS).is_file())
+
+
+def _record(name):
+    content = metrics(name)
+    try:
+        return Preset(
+            name=name,
+            description=content["description"],
+            task=content["task"]["name"],
+            metric=content["score"]["metric"],
+            score=float(content["score"]["value"]),
+            parameters=int(content["parameters"]),
+            size_bytes=sum(f.stat().st_size for f in (FOLDER / name).iterdir()),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        file = FOLDER / name / METRICS
+        raise checkpoints.CheckpointError(
+            file, f"it lacks what a preset states: {error}"
+        ) from error
+
+
+def _locate(name_or_file):
+    """The folder of the record and the model file; what looks like a path is one."""
+    if not isinstance(name_or_file, (str, os.PathLike)):
+        raise TypeError(
+            "`name_or_file` must be a preset's name or the path of a .keras file. "
+            f"Received: name_or_file={name_or_file!r}"
+        )
+    text = os.fspath(name_or_file)
+    if isinstance(name_or_file, str) and NAME.match(text):
+        return path(text), path(text) / MODEL
+    return pathlib.Path(text).parent, pathlib.Path(text)
+
+
+def _task(task, record, file):
+    from rnnzoo import tasks
+
+    if task is None:
+        task = record.get("task")
+        if task is None:
+            raise ValueError(
+                f"`task` must be given: there is no {METRICS} with a task beside {file}. "
+                "Received: task=None"
+            )
+    if isinstance(task, str):
+        return tasks.get(task)
+    if isinstance(task, dict):
+        return tasks.get(**task)
+    if not hasattr(task, "get_config"):
+        raise TypeError(f"`task` must be a task, a task's name or a dict. Received: task={task!r}")
+    return task
+
+
+def _data(task, split, limit):
+    data, size = getattr(task, split), task.size(split)
+    if limit is not None and getattr(task, "stream", False):
+        raise ValueError(
+            f"`limit` must be None for a task on one long text, as {task.name} is: its score is "
+            f"that of the whole. Received: limit={limit}"
+        )
+    if limit is None or limit >= size:
+        return data, size
+    return task.subset(split, limit), limit
+
+
+def _stated(record):
+    """The stated score: a preset's `score`, or the `test` results of a training run."""
+    if "score" in record:
+        return record["score"]
+    metric = record.get("monitor", "").removeprefix("val_")
+    value = record.get("test", {}).get(metric)
+    return {} if value is None else {"metric": metric, "value": value}
+
+
+def from_run(run, folder, *, description, published=None):
+    """Make a preset of a finished training run: its best model with the score on the test set.
+
+    Args:
+        run: The folder that `rnnzoo train` wrote.
+        folder: Where to write the preset; its last part is the name. Not there yet.
+        description: One line.
+        published: None, or a dict with `value` and `source`, see `write_preset`.
+
+    Returns:
+        The folder, as a `pathlib.Path`.
+
+    Raises:
+        ValueError: `run` holds no run that was scored on its test set; or see `write_preset`.
+    """
+    from rnnzoo import tasks
+
+    run = pathlib.Path(run)
+    try:
+        record = json.loads((run / METRICS).read_text(encoding="utf-8"))
+        scores, metric = record["test"], record["monitor"].removeprefix("val_")
+    except (OSError, ValueError, KeyError) as error:
+        raise ValueError(
+            f"`run` must be the folder of a finished training run. Received: run={str(run)!r}, "
+            f"whose {METRICS} cannot be used: {type(error).__name__} {error}"
+        ) from error
+    details = {"epochs": record["epochs"], "best_epoch": record["best"]["epoch"]}
+    details |= {f"test_{name}": value for name, value in scores.items()}
+    details |= {"curve": record["curve"], "optimizer": record["optimizer"]}
+    return write_preset(
+        folder,
+        checkpoints.load_model(run / "best.keras"),
+        record["task"],
+        metric=metric,
+        score=scores[metric],
+        examples=tasks.get(**record["task"]).size("test"),
+        command=record["command"],
+        seed=record["seed"],
+        wall_time_s=record["wall_time_s"],
+        description=description,
+        published=published,
+        details=details,
+    )

@@ -1,0 +1,1 @@
+"""The original files of the data sets: where they are from, fetching and verifying them."""
