@@ -3,9 +3,10 @@
 import numpy as np
 import tensorflow as tf
 
+from rnnzoo import _keras
 from rnnzoo.diagnostics._data import batches
+from rnnzoo.graphs import feeds_embedding, functional_of
 from rnnzoo.layers.truncated_wrapper import TruncatedWrapper
-from rnnzoo.streaming._rewire import feeds_embedding, functional_of
 
 BATCH = 32  # rows that run at a time
 
@@ -31,7 +32,7 @@ def errors(recurrent, truncated, data, input_bound):
 
 def length(model):
     """The k to which a model is truncated."""
-    wrappers = [layer for layer in model._flatten_layers() if isinstance(layer, TruncatedWrapper)]
+    wrappers = [layer for layer in _keras.flat_layers(model) if isinstance(layer, TruncatedWrapper)]
     lengths = {wrapper.k for wrapper in wrappers}
     if len(lengths) != 1 or any(wrapper.mode != "window" for wrapper in wrappers):
         raise ValueError(
@@ -57,7 +58,7 @@ def _largest(functional, x, bound):
     """The largest size of an input feature of a batch, of whatever type; tokens are none."""
     features = [
         np.abs(np.asarray(value, np.float64))
-        for tensor, value in zip(functional.inputs, functional._standardize_inputs(x))
+        for tensor, value in zip(functional.inputs, _keras.flat_inputs(functional, x))
         if not feeds_embedding(functional, tensor)
     ]
     largest = max((float(np.max(v, initial=0.0)) for v in features), default=0.0)

@@ -2,10 +2,9 @@
 
 import keras
 
-from rnnzoo import _checks
-from rnnzoo.certificates._walk import hidden_recurrence
+from rnnzoo import _checks, _keras
+from rnnzoo.graphs import functional_of, hidden_recurrence
 from rnnzoo.layers.truncated_wrapper import TruncatedWrapper
-from rnnzoo.streaming._rewire import functional_of
 
 
 def truncated(model, k):
@@ -35,8 +34,8 @@ class Rewrite:
         inputs = [
             keras.Input(batch_shape=t.shape, dtype=t.dtype, name=t.name) for t in functional.inputs
         ]
-        outputs = functional._run_through_graph(inputs, call_fn=self._call)
-        inputs = keras.tree.pack_sequence_as(functional._inputs_struct, inputs)
+        outputs = _keras.run_through_graph(functional, inputs, self._call)
+        inputs = keras.tree.pack_sequence_as(functional.input, inputs)
         return keras.Model(inputs, outputs, name=name or f"{model.name}_{self.suffix}")
 
     def _call(self, operation, *args, **kwargs):

@@ -9,7 +9,7 @@ from rnnzoo.certificates._pointwise import OPERATIONS, RULES
 from rnnzoo.certificates._recurrent import analysis
 from rnnzoo.certificates._signals import UNKNOWN, NoBound, Norms, Signal, plus, up
 from rnnzoo.certificates._weights import check_arithmetic
-from rnnzoo.streaming._rewire import feeds_embedding, functional_of
+from rnnzoo.graphs import calls, feeds_embedding, functional_of, hidden_recurrence
 from rnnzoo.streaming._time_local import why_not
 
 
@@ -27,19 +27,6 @@ class Step:
 # An error so small that no size of a signal caps it: what it grows to, divided by it, is exact.
 SMALL = 2.0**-200
 UNIT = Norms(SMALL, SMALL)
-
-
-def nodes(functional):
-    """The nodes of a Functional graph in the order in which they can be computed."""
-    by_depth = functional._nodes_by_depth
-    for depth in sorted(by_depth, reverse=True):
-        yield from (node for node in by_depth[depth] if not node.is_input)
-
-
-def hidden_recurrence(operation):
-    """Whether a recurrent layer lies inside an operation that is none itself."""
-    inner = operation._flatten_layers() if isinstance(operation, keras.layers.Layer) else []
-    return any(isinstance(layer, keras.layers.RNN) for layer in inner)
 
 
 class Walk:
@@ -63,7 +50,7 @@ class Walk:
 
     def _run(self, functional, inputs):
         signals = {id(tensor): signal for tensor, signal in zip(functional.inputs, inputs)}
-        for node in nodes(functional):
+        for node in calls(functional):
             args, kwargs = node.arguments.fill_in(signals)
             made = self._call(node.operation, args, kwargs, node.outputs)
             signals.update({id(t): s for t, s in zip(node.outputs, made)})

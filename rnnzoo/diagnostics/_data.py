@@ -1,10 +1,8 @@
-"""What the diagnostics share: batches of data, the loss of each step, and a model cut in two."""
+"""What the diagnostics share: batches of data, and the loss of each step."""
 
 import keras
 import numpy as np
 import tensorflow as tf
-
-from rnnzoo.streaming._rewire import functional_of
 
 
 def batches(data, batch_size, targets=True):
@@ -91,47 +89,3 @@ def check_steps(losses, expected):
             f"Received: a loss of shape {tuple(losses.shape)}"
         )
     return losses
-
-
-def node_of(model, name):
-    """The first call of the layer `name` in the graph of a Functional or Sequential model."""
-    functional = functional_of(model)
-    for node in _nodes(functional):
-        if node.operation.name == name:
-            return node
-    raise ValueError(
-        f"`layer` must be one of the layers {[layer.name for layer in functional.layers]}. "
-        f"Received: layer={name!r}"
-    )
-
-
-def recurrent_nodes(model):
-    """The calls of recurrent layers in the graph, in its order."""
-    return [n for n in _nodes(functional_of(model)) if isinstance(n.operation, keras.layers.RNN)]
-
-
-def _nodes(functional):
-    depths = sorted(functional._nodes_by_depth, reverse=True)
-    return [node for depth in depths for node in functional._nodes_by_depth[depth]]
-
-
-def cut(model, tensor):
-    """(model from the inputs to `tensor`, model from it and the inputs still needed to the end).
-
-    Also which of the inputs those are, as positions.
-    """
-    functional = functional_of(model)
-    needed, met = set(), set()
-    waiting = [t for t in functional.outputs if t is not tensor]
-    while waiting:
-        current = waiting.pop()
-        if id(current) in met or current is tensor:
-            continue
-        met.add(id(current))
-        needed.update(i for i, t in enumerate(functional.inputs) if t is current)
-        history = current._keras_history
-        waiting += history.operation._inbound_nodes[history.node_index].input_tensors
-    others = sorted(needed)
-    head = keras.Model(functional._inputs_struct, tensor)
-    inputs = [tensor, *(functional.inputs[i] for i in others)]
-    return head, keras.Model(inputs, functional.outputs), others

@@ -7,10 +7,10 @@ import ml_dtypes
 import numpy as np
 import tensorflow as tf
 
-from rnnzoo import _checks
+from rnnzoo import _checks, _keras, graphs
 from rnnzoo._figures import new_figure
 from rnnzoo.diagnostics import _data
-from rnnzoo.streaming._rewire import functional_of
+from rnnzoo.graphs import functional_of
 
 _ROWS = 8192  # of the cell's batch at once
 
@@ -89,7 +89,7 @@ def data_contraction(model, data, points=256, norm=2, seed=0, batch_size=32):
     order = {2: 2, "inf": np.inf}[_checks.choice("norm", norm, (2, "inf"))]
     _checks.integer("seed", seed, minimum=0)
     batch_size = _checks.integer("batch_size", batch_size)
-    nodes = _data.recurrent_nodes(model)
+    nodes = graphs.recurrent_calls(model)
     if not nodes:
         raise ValueError(
             f"`model` must have a recurrent layer. Received: {model.name!r}, which has none"
@@ -120,7 +120,7 @@ def _model_before(functional, node):
             "`model` must have recurrent layers over inputs [B, T, F]. "
             f"Received: {name!r} over inputs of shape {inputs.shape}"
         )
-    return keras.Model(functional._inputs_struct, inputs)
+    return keras.Model(functional.input, inputs)
 
 
 class _Walk:
@@ -135,7 +135,7 @@ class _Walk:
 
     def sample(self, inputs):
         """Take the steps of a batch into the sample: those with the smallest random keys stay."""
-        mask = getattr(inputs, "_keras_mask", None)
+        mask = _keras.mask_of(inputs)
         present = np.ones(inputs.shape[:2], bool) if mask is None else np.asarray(mask)
         if self.layer.go_backwards:
             inputs, present = tf.reverse(inputs, [1]), present[:, ::-1]
@@ -165,7 +165,7 @@ class _Walk:
         sizes = keras.tree.flatten(layer.state_size)
         parts = tf.split(tf.cast(state, dtype), sizes, axis=-1)
         parts = keras.tree.pack_sequence_as(layer.state_size, parts)
-        options = {"training": False} if layer.cell._call_has_training_arg else {}
+        options = {"training": False} if _keras.takes_training(layer.cell) else {}
         return self._flat(layer.cell(tf.cast(x, dtype), parts, **options)[1])
 
     def _flat(self, states):

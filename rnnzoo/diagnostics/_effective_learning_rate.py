@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from rnnzoo import _checks
+from rnnzoo import _checks, _keras
 from rnnzoo._figures import new_figure
 
 
@@ -55,9 +55,7 @@ def effective_learning_rate(optimizer, gradient="moment"):
     beta_1, beta_2 = optimizer.beta_1, optimizer.beta_2
     rate = float(optimizer.learning_rate) * np.sqrt(1.0 - beta_2**steps) / (1.0 - beta_1**steps)
     found = {}
-    for weight, m, v in zip(
-        optimizer._trainable_variables, optimizer._momentums, optimizer._velocities
-    ):
+    for weight, m, v in _keras.adam_moments(optimizer):
         m, v = (np.asarray(keras.ops.convert_to_numpy(a), np.float64) for a in (m, v))
         if gradient == "ones":
             m, v = beta_1 * m + 1.0 - beta_1, beta_2 * v + 1.0 - beta_2

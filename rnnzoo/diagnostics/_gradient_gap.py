@@ -6,11 +6,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from rnnzoo import _checks
+from rnnzoo import _checks, _keras
 from rnnzoo._figures import new_figure
 from rnnzoo.diagnostics import _data
+from rnnzoo.graphs import functional_of
 from rnnzoo.layers.truncated_wrapper import TruncatedWrapper
-from rnnzoo.streaming._rewire import functional_of
 
 
 class GradientGap(NamedTuple):
@@ -106,7 +106,7 @@ def _recurrent_layers(model):
             found.append(layer)
         elif isinstance(layer, keras.Model):
             found += _recurrent_layers(layer)
-        elif any(isinstance(inner, keras.layers.RNN) for inner in layer._flatten_layers()):
+        elif any(isinstance(inner, keras.layers.RNN) for inner in _keras.flat_layers(layer)):
             raise ValueError(
                 "`model` must not have recurrent layers inside other layers, where they cannot be "
                 f"truncated. Received: {layer.name!r}, a {type(layer).__name__}"

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from rnnzoo import _checks
+from rnnzoo import _checks, _keras, graphs
 from rnnzoo._figures import new_figure
 from rnnzoo.diagnostics import _data
 from rnnzoo.streaming import explicit_state
@@ -107,8 +107,8 @@ class _Measure:
     def __init__(self, model, loss, layer, time_local):
         self.loss, self.head, tail = loss, None, model
         if layer is not None:
-            tensor = _data.node_of(model, layer).output_tensors[0]
-            self.head, tail, self.others = _data.cut(model, tensor)
+            tensor = graphs.call_of(model, layer).output_tensors[0]
+            self.head, tail, self.others = graphs.cut(model, tensor)
         self.stream = explicit_state(tail, time_local)
         self._use_adjoints()
         self.has_time = self.stream.output_has_time[0]
@@ -184,7 +184,7 @@ class _Measure:
         names, mask = self.stream.input_names, None
         if self.head is not None:
             hidden, flat = self.head(x, training=False), keras.tree.flatten(x)
-            mask = getattr(hidden, "_keras_mask", None)
+            mask = _keras.mask_of(hidden)
             x = [hidden, *(flat[i] for i in self.others)]
         inputs = self.stream._flat_inputs(x)
         kinds = {t.name: tf.as_dtype(t.dtype) for t in self.stream.model.inputs}

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from rnnzoo import _checks
+from rnnzoo import _checks, _keras
 from rnnzoo._figures import new_figure
 from rnnzoo.diagnostics import _data
 from rnnzoo.diagnostics._gradient_gap import _gradient_function
@@ -106,7 +106,7 @@ def hessian(model, data, loss=None, top=None, tolerance=1e-6, seed=0, batch_size
 
 
 def _check_forms(model):
-    for layer in model._flatten_layers():
+    for layer in _keras.flat_layers(model):
         if getattr(layer, "form", "auto") not in ("auto", "autodiff"):
             raise ValueError(
                 "`model` must have layers that can be differentiated twice. "

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from rnnzoo import _checks
+from rnnzoo import _checks, _keras, graphs
 from rnnzoo._figures import new_figure
 from rnnzoo.diagnostics import _data
 from rnnzoo.diagnostics._steps import Steps, probe, weighted_loss
@@ -125,7 +125,7 @@ def _real(steps, x):
 
 
 def _nodes(model):
-    nodes = _data.recurrent_nodes(model)
+    nodes = graphs.recurrent_calls(model)
     names = [node.operation.name for node in nodes]
     if not nodes:
         raise ValueError(
@@ -167,7 +167,7 @@ def _adjoints(model):
 
     They are called with `training=False`, where the rule of forms leaves it to TensorFlow.
     """
-    changed = [layer for layer in model._flatten_layers() if getattr(layer, "form", "") == "auto"]
+    changed = [layer for layer in _keras.flat_layers(model) if getattr(layer, "form", "") == "auto"]
     for layer in changed:
         layer.form = "adjoint"
     try:

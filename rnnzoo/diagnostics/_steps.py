@@ -6,13 +6,14 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from rnnzoo import _keras, graphs
 from rnnzoo.diagnostics import _data
-from rnnzoo.streaming._rewire import functional_of
+from rnnzoo.graphs import functional_of
 
 
 def the_recurrent_node(model, layer, kind=keras.layers.RNN, words="recurrent"):
     """The call of the layer named `layer`; None takes the only one of that kind."""
-    nodes = [n for n in _data.recurrent_nodes(model) if isinstance(n.operation, kind)]
+    nodes = [n for n in graphs.recurrent_calls(model) if isinstance(n.operation, kind)]
     names = [n.operation.name for n in nodes]
     if not nodes:
         raise ValueError(
@@ -49,7 +50,7 @@ class Steps:
     def sequences(self, x):
         """What reaches the layer, `[T, B, F]`, and which steps are real, `[T, B]`, in its order."""
         inputs = self.before(x, training=False)
-        mask = getattr(inputs, "_keras_mask", None)
+        mask = _keras.mask_of(inputs)
         present = np.ones(inputs.shape[:2], bool) if mask is None else np.asarray(mask, bool)
         if self.layer.go_backwards:
             inputs, present = tf.reverse(inputs, [1]), present[:, ::-1]
@@ -64,7 +65,7 @@ class Steps:
         layer, dtype = self.layer, self.layer.compute_dtype
         parts = tf.split(tf.cast(state, dtype), keras.tree.flatten(layer.state_size), axis=-1)
         parts = keras.tree.pack_sequence_as(layer.state_size, parts)
-        options = {"training": False} if layer.cell._call_has_training_arg else {}
+        options = {"training": False} if _keras.takes_training(layer.cell) else {}
         return self._flat(layer.cell(tf.cast(x, dtype), parts, **options)[1])
 
     def states(self, inputs, present):
@@ -104,7 +105,7 @@ def probe(model, nodes):
     """The model that gives the outputs of these calls of layers beside its own."""
     functional = functional_of(model)
     tensors = [node.output_tensors[0] for node in nodes]
-    return keras.Model(functional._inputs_struct, [tensors, functional.outputs])
+    return keras.Model(functional.input, [tensors, functional.outputs])
 
 
 def weighted_loss(loss, y, outputs, weights):

@@ -3,6 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
+from rnnzoo import _keras
 from rnnzoo.export._errors import ExportError
 from rnnzoo.export._signatures import call_source
 
@@ -139,7 +140,7 @@ def _difference(label, found, expected, signatures):
 
 
 def _compute_dtypes(model):
-    return {tf.as_dtype(layer.compute_dtype) for layer in model._flatten_layers()}
+    return {tf.as_dtype(layer.compute_dtype) for layer in _keras.flat_layers(model)}
 
 
 def _precision(dtypes):

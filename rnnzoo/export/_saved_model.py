@@ -5,6 +5,7 @@ import pathlib
 import keras
 import tensorflow as tf
 
+from rnnzoo import _keras
 from rnnzoo.export import _deployment
 from rnnzoo.export._errors import ExportError
 from rnnzoo.serving.warmup import write_warmup
@@ -64,8 +65,6 @@ def check_graph(folder):
 
 def graph_functions(folder):
     """All functions in the graph of a SavedModel, as protocol buffers."""
-    from tensorflow.core.protobuf import saved_model_pb2
-
     content = (pathlib.Path(folder) / "saved_model.pb").read_bytes()
-    graphs = saved_model_pb2.SavedModel.FromString(content).meta_graphs
+    graphs = _keras.saved_model_message().FromString(content).meta_graphs
     return [f for graph in graphs for f in graph.graph_def.library.function]

@@ -6,6 +6,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from rnnzoo import _keras
+
 _NARROW = ("float16", "bfloat16", "float8_e4m3fn", "float8_e5m2")
 
 
@@ -163,9 +165,8 @@ def call_source(signatures, inputs, mask=None):
     if mask is not None:
         masks = [mask if timed else None for timed in signatures.input_has_time]
         mask = masks if len(masks) > 1 else masks[0]
-    structure = getattr(model, "_inputs_struct", None)
-    if structure is not None and not isinstance(model, keras.Sequential):
-        packed = keras.tree.pack_sequence_as(structure, inputs)
+    if _keras.is_functional(model):
+        packed = keras.tree.pack_sequence_as(model.input, inputs)
     else:
         packed = inputs[0]
     return keras.tree.flatten(model(packed, training=False, mask=mask))
@@ -249,7 +250,7 @@ def _check_distinct(names):
 def _vocabulary(model):
     sizes = [
         layer.input_dim
-        for layer in model._flatten_layers()
+        for layer in _keras.flat_layers(model)
         if isinstance(layer, keras.layers.Embedding)
     ]
     return min(sizes, default=2)

@@ -5,6 +5,7 @@ import warnings
 
 import keras
 
+from rnnzoo import _keras
 from rnnzoo.export._signatures import stateful_signatures
 from rnnzoo.export._stateless import stateless_signatures
 from rnnzoo.export._windows import streaming
@@ -24,7 +25,7 @@ def plain(model):
             "`model` must be built: give it an Input or call it on data. "
             f"Received: model={model.name!r}"
         )
-    if not (isinstance(model, keras.Sequential) or hasattr(model, "_run_through_graph")):
+    if not (isinstance(model, keras.Sequential) or _keras.is_functional(model)):
         raise ValueError(
             "`model` must be a Functional or Sequential model, whose graph of layers is known. "
             f"Received: {type(model).__name__} {model.name!r}"
@@ -46,7 +47,7 @@ def signatures_of(model, time_local=()):
 @contextlib.contextmanager
 def without_cudnn(models):
     """Trace the form that runs on every device, also on a machine whose GPU has a faster one."""
-    layers = {id(layer): layer for model in models for layer in model._flatten_layers()}
+    layers = {id(layer): layer for model in models for layer in _keras.flat_layers(model)}
     kept = [(la, la.use_cudnn) for la in layers.values() if hasattr(la, "use_cudnn")]
     for layer, _ in kept:
         layer.use_cudnn = False

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from rnnzoo import _keras
 from rnnzoo.export._signatures import (
     Signature,
     Signatures,
@@ -14,12 +15,13 @@ from rnnzoo.export._signatures import (
     valid_lengths,
     widened,
 )
+from rnnzoo.graphs import functional_of
 
 
 def stateless_signatures(model, reason):
     """`serving_default` alone, of a model that has to see the whole sequence."""
-    sources = _functional(model).inputs
-    names = list(_functional(model).output_names)
+    sources = functional_of(model).inputs
+    names = list(functional_of(model).output_names)
     has_time = [tensor.ndim > 2 or _has_embedding(model) for tensor in sources]
     all_ = Signatures(model, None, reason, sources, names, has_time)
     inputs = [input_spec(k, t) for k, t in zip(all_.inputs, sources)]
@@ -34,7 +36,7 @@ class _Stateless:
 
     def __init__(self, signatures):
         self.signatures = signatures
-        outputs = _functional(signatures.model).outputs
+        outputs = functional_of(signatures.model).outputs
         self.output_has_time = [y.ndim > 2 and y.shape[1] is None for y in outputs]
 
     def __call__(self, *arguments):
@@ -75,9 +77,5 @@ def _honours_lengths(model, signatures, inputs):
     return True
 
 
-def _functional(model):
-    return model._functional if isinstance(model, keras.Sequential) else model
-
-
 def _has_embedding(model):
-    return any(isinstance(layer, keras.layers.Embedding) for layer in model._flatten_layers())
+    return any(isinstance(layer, keras.layers.Embedding) for layer in _keras.flat_layers(model))

@@ -7,13 +7,14 @@ wraps. A window of k steps is a recurrence on its own last k - 1 inputs, as a co
 import keras
 import tensorflow as tf
 
+from rnnzoo import _keras
 from rnnzoo.certificates._rewrite import Rewrite
 from rnnzoo.layers.truncated_wrapper import TruncatedWrapper
 
 
 def streaming(model):
     """`model` with every truncated layer as a recurrent one of the same values at inference."""
-    if not any(isinstance(la, TruncatedWrapper) for la in model._flatten_layers()):
+    if not any(isinstance(la, TruncatedWrapper) for la in _keras.flat_layers(model)):
         return model
     return Rewrite(TruncatedWrapper, _recurrent, "streaming").model(model)
 
@@ -48,7 +49,7 @@ class WindowCell(keras.layers.Layer):
         super().__init__(name=f"{wrapper.name}_window", dtype=wrapper.dtype_policy)
         self.wrapper = wrapper
         self.last = _Last(wrapper.layer, wrapper.k, name=wrapper.name, dtype=wrapper.dtype_policy)
-        self.features = wrapper._inbound_nodes[0].input_tensors[0].shape[-1]
+        self.features = _keras.last_input_shape(wrapper)[-1]
         self.span = max(wrapper.k - 1, 1)
         self.state_size = [self.span * (self.features + 1)]
         self.output_size = wrapper.compute_output_shape((None, None, self.features))[-1]

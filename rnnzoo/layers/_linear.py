@@ -10,7 +10,7 @@ import math
 import keras
 import tensorflow as tf
 
-from rnnzoo import _checks
+from rnnzoo import _checks, _keras
 from rnnzoo.layers._recurrent import HALF_PRECISION, Recurrent
 
 
@@ -72,7 +72,7 @@ class LinearCell(keras.layers.Layer):
         return {**super().get_config(), **own}
 
 
-class LinearRecurrent(Recurrent, keras.layers.RNN):
+class LinearRecurrent(Recurrent, _keras.FullPrecisionStates, keras.layers.RNN):
     """The layer over a `LinearCell`; a subclass sets the class attributes and defines `recur`."""
 
     cell_class = cell_name = None
@@ -89,11 +89,6 @@ class LinearRecurrent(Recurrent, keras.layers.RNN):
         )
         # Without autocast, because states given from outside are to stay in full precision.
         super().__init__(cell, autocast=False, **kwargs)
-
-    def _create_state_variables(self, batch_size):
-        super()._create_state_variables(batch_size)
-        for state in self.states:
-            state._autocast = False
 
     def call(self, sequences, initial_state=None, mask=None, training=False):
         # Keras's own would pass the states through the compute dtype, which may be half.
@@ -117,7 +112,7 @@ class LinearRecurrent(Recurrent, keras.layers.RNN):
         return (result, *states) if self.return_state else result
 
     def _check_stateful_batch(self, sequences):
-        expected, received = self._expected_batch_size, sequences.shape[0]
+        expected, received = self.stateful_batch, sequences.shape[0]
         if None not in (expected, received) and expected != received:
             raise ValueError(
                 f"The batch of {self.name} must stay {expected}, as at build, because it is "

@@ -15,6 +15,7 @@ import contextlib
 import keras
 import tensorflow as tf
 
+from rnnzoo import _keras
 from rnnzoo.layers._lru_cell import LRUCell
 from rnnzoo.layers._recurrent import HALF_PRECISION, full_precision
 from rnnzoo.layers._truncated_diagonal import LinearSteps, LRUBlockSteps, LRUSteps
@@ -63,7 +64,7 @@ class CellSteps:
     def __init__(self, cell, training):
         self.cell = cell
         self.dtype = working_dtype(cell.compute_dtype)
-        takes_training = isinstance(cell, keras.Layer) and cell._call_has_training_arg
+        takes_training = isinstance(cell, keras.Layer) and _keras.takes_training(cell)
         self.options = {"training": training} if takes_training else {}
 
     def prepare(self, x):

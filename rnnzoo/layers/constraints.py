@@ -14,8 +14,7 @@ import ml_dtypes
 import numpy as np
 import tensorflow as tf
 
-from rnnzoo import _checks
-from rnnzoo.recurrences import _forms
+from rnnzoo import _checks, _keras
 
 EPSILON = float(np.finfo(np.float64).eps)
 FAR = 1e3  # times the bound: beyond it, by a cheap norm, singular values are taken at once
@@ -146,7 +145,7 @@ class SpectralNorm(Projection):
 
         def projected():
             excess = tf.nn.relu(1.0 - target / tf.sqrt(tf.maximum(squares, target**2)))
-            if not _forms.under_xla():  # which knows no slices of a length that is computed
+            if not _keras.under_xla():  # which knows no slices of a length that is computed
                 first = tf.reduce_sum(tf.cast(excess == 0.0, tf.int32))
                 kept, scale = vectors[:, first:], excess[first:]
             else:

@@ -87,11 +87,15 @@ class HDetachLSTM(Recurrent, keras.layers.LSTM):
         self._set_form(form, shards)
         # A plain seed would make the draws of dropout and of detaching one stream.
         seed = self.cell.seed
-        self._share_detach_state(_DetachState(p, None if seed is None else seed + 1))
+        self._set_detach_state(_DetachState(p, None if seed is None else seed + 1))
 
-    def _share_detach_state(self, state):
+    def _set_detach_state(self, state):
         self._detach_state = state
         self.detach_seed_generator = state.seed_generator
+
+    def share_detach_state(self, other):
+        """Detach with the probability of another HDetachLSTM, whatever it is set to."""
+        self._detach_state = other._detach_state
 
     @property
     def p(self):

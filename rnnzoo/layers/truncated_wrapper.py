@@ -3,7 +3,7 @@
 import keras
 import tensorflow as tf
 
-from rnnzoo import _checks
+from rnnzoo import _checks, _keras
 from rnnzoo.layers._recurrent import full_precision
 from rnnzoo.layers._truncated_cells import cell_steps
 from rnnzoo.layers._truncated_runs import Runs, pack, unpack
@@ -142,11 +142,11 @@ class TruncatedWrapper(keras.layers.Wrapper):
             packed, source, count = pack(sequences, mask)
         # Zeros stand for the first step's inputs, which a sequence of no steps does not have.
         first = tf.zeros([batch, sequences.shape[-1]], sequences.dtype)
-        self.layer._maybe_config_dropout_masks(cell, first, initial)
+        _keras.make_dropout_masks(self.layer, cell, first, initial)
         try:
             outputs, states = self._run(packed, initial, count, bool(training))
         finally:
-            self.layer._maybe_reset_dropout_masks(cell)
+            _keras.forget_dropout_masks(self.layer, cell)
         return self._results(outputs, states, default, mask, source)
 
     def _run(self, packed, initial, count, training):

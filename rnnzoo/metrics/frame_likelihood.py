@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from rnnzoo import _keras
+
 
 def _frame_nll(y_true, logits):
     """The negative log-likelihood of each frame `[B, T]`, and which frames are real."""
@@ -41,7 +43,7 @@ class FrameLoss(keras.losses.Loss):
 
     def call(self, y_true, y_pred):
         losses, real = _frame_nll(y_true, y_pred)
-        losses._keras_mask = real  # what Keras's own losses do for `ignore_class`
+        _keras.set_mask(losses, real)  # what Keras's own losses do for `ignore_class`
         return losses
 
 
@@ -71,10 +73,10 @@ class FrameNLL(keras.metrics.Metric):
         super().__init__(name=name, dtype=dtype)
         self.total = self.add_weight(name="total", initializer="zeros")
         self.count = self.add_weight(name="count", initializer="zeros")
-        self._direction = "down"
+        _keras.set_direction(self, "down")
 
     def update_state(self, y_true, y_pred, sample_weight=None):
-        mask = getattr(y_pred, "_keras_mask", None)
+        mask = _keras.mask_of(y_pred)
         losses, real = _frame_nll(y_true, y_pred)
         weight = ops.cast(real, self.dtype)
         if mask is not None:

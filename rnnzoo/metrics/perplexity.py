@@ -9,7 +9,7 @@ import math
 import keras
 from keras import ops
 
-from rnnzoo import _checks
+from rnnzoo import _checks, _keras
 
 OUTPUTS = ("logits", "target_log_probability")
 
@@ -29,10 +29,12 @@ class _MeanNats(keras.metrics.Metric):
         self.outputs = _checks.choice("outputs", outputs, OUTPUTS)
         self.total = self.add_weight(shape=(), initializer="zeros", name="total")
         self.count = self.add_weight(shape=(), initializer="zeros", name="count")
-        self._direction = "down"  # what Keras's own losses tell `ModelCheckpoint(mode="auto")`
+        _keras.set_direction(
+            self, "down"
+        )  # what Keras's own losses tell `ModelCheckpoint(mode="auto")`
 
     def update_state(self, y_true, y_pred, sample_weight=None):
-        mask = getattr(y_pred, "_keras_mask", None)
+        mask = _keras.mask_of(y_pred)
         y_pred = ops.convert_to_tensor(y_pred)
         nats = ops.cast(cross_entropy(y_true, y_pred, self.outputs), self.dtype)
         weight = ops.ones_like(nats)

@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from rnnzoo import _checks
+from rnnzoo import _checks, _keras
 
 
 @keras.saving.register_keras_serializable(package="rnnzoo")
@@ -37,10 +37,12 @@ class RecallAccuracy(keras.metrics.Mean):
     def __init__(self, blank=0, name="recall_accuracy", dtype=None):
         super().__init__(name=name, dtype=dtype)
         self.blank = _checks.integer("blank", blank, minimum=0)
-        self._direction = "up"  # what Keras's own accuracies tell `ModelCheckpoint(mode="auto")`
+        _keras.set_direction(
+            self, "up"
+        )  # what Keras's own accuracies tell `ModelCheckpoint(mode="auto")`
 
     def update_state(self, y_true, y_pred, sample_weight=None):
-        mask = getattr(y_pred, "_keras_mask", None)
+        mask = _keras.mask_of(y_pred)
         y_pred = ops.convert_to_tensor(y_pred)
         y_true = ops.cast(y_true, "int64")
         right = ops.equal(y_true, ops.cast(ops.argmax(y_pred, axis=-1), "int64"))

@@ -3,6 +3,8 @@
 import keras
 import tensorflow as tf
 
+from rnnzoo import _keras
+
 OUTSIDE = "O"
 
 
@@ -55,7 +57,7 @@ class SpanF1(keras.metrics.Metric):
         self.right = self.add_weight(name="right", initializer="zeros")
         self.wanted = self.add_weight(name="wanted", initializer="zeros")
         self.claimed = self.add_weight(name="claimed", initializer="zeros")
-        self._direction = "up"
+        _keras.set_direction(self, "up")
 
     def update_state(self, y_true, y_pred, sample_weight=None):
         if sample_weight is not None:
@@ -63,7 +65,7 @@ class SpanF1(keras.metrics.Metric):
                 "`sample_weight` must be None: a span has no weight. "
                 f"Received: sample_weight={type(sample_weight).__name__}"
             )
-        mask = getattr(y_pred, "_keras_mask", None)
+        mask = _keras.mask_of(y_pred)
         y_true = tf.cast(y_true, tf.int32)
         words = y_true >= 0 if mask is None else (y_true >= 0) & tf.cast(mask, tf.bool)
         wanted = self._spans(y_true, words)

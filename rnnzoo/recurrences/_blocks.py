@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from rnnzoo.recurrences import _forms
+from rnnzoo import _keras
 from rnnzoo.recurrences._loops import static_or_dynamic, time_loop
 
 BLOCK_WIDTH = 32768  # complex numbers in a row of all blocks: about one core's second-level cache
@@ -185,7 +185,7 @@ def reverse_scan(eigenvalues, inputs, after, states, initial, cut):
 
 
 def can_interleave():
-    return not _forms.under_xla()
+    return not _keras.under_xla()
 
 
 def _order(w):

@@ -12,8 +12,7 @@ import tensorflow as tf
 
 # Nothing public does this: TensorStridedSliceUpdate asks XLA for a constant place, and a
 # TensorArray would have to be transposed as a whole.
-from tensorflow.compiler.tf2xla.python.xla import dynamic_update_slice
-
+from rnnzoo import _keras
 from rnnzoo.recurrences import _blocks
 from rnnzoo.recurrences._forms import compiled
 from rnnzoo.recurrences._loops import static_or_dynamic
@@ -54,7 +53,7 @@ def _plus(a, b):
 def _update(array, value, axis, start):
     """`array` with `value` from `start` on along `axis`; XLA writes it in place."""
     starts = [start if i == axis else 0 for i in range(array.shape.rank)]
-    return dynamic_update_slice(array, value, tf.stack(starts))
+    return _keras.dynamic_update_slice(array, value, tf.stack(starts))
 
 
 def _cut(arrays, start, blocks, length):

@@ -11,17 +11,12 @@
 import functools
 
 import tensorflow as tf
-from tensorflow.python.eager import record
-from tensorflow.python.ops import control_flow_util
 
-from rnnzoo import _checks
+from rnnzoo import _checks, _keras
 
 FORMS = ("auto", "xla", "adjoint", "autodiff")
 COMPILED = ("xla", "forward")
 PLAIN = ("auto", "adjoint", "autodiff")
-
-# How the functions are called that Keras traces for fit, evaluate and predict.
-KERAS_LOOPS = ("one_step_on_", "multi_step_on_")
 
 
 def for_layer(form, training):
@@ -35,8 +30,8 @@ def for_layer(form, training):
     """
     if training or form in ("adjoint", "autodiff"):
         return form
-    in_keras = in_keras_loop()
-    if in_keras and record.could_possibly_record():
+    in_keras = _keras.in_keras_loop()
+    if in_keras and _keras.tape_may_record():
         return form
     return "forward" if form == "xla" or in_keras else "autodiff"
 
@@ -73,21 +68,6 @@ def _compilable(inputs):
     known = bool(inputs.shape[1]) and inputs.shape[0] != 0
     on_gpu = bool(tf.config.list_logical_devices("GPU"))
     return known and not on_gpu and not tf.distribute.has_strategy() and xla_compiles()
-
-
-def in_keras_loop():
-    """Whether the graph being made is that of Keras's `fit`, `evaluate` or `predict`."""
-    graph = None if tf.executing_eagerly() else tf.compat.v1.get_default_graph()
-    while graph is not None:
-        if getattr(graph, "name", "").startswith(KERAS_LOOPS):
-            return True
-        graph = getattr(graph, "outer_graph", None)
-    return False
-
-
-def under_xla():
-    """Whether the graph being made is compiled by XLA as a whole; TensorFlow tells nobody else."""
-    return control_flow_util.GraphOrParentsInXlaContext(tf.compat.v1.get_default_graph())
 
 
 @functools.cache

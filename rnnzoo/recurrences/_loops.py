@@ -5,6 +5,8 @@ import os
 
 import tensorflow as tf
 
+from rnnzoo import _keras
+
 STEPS_PER_ITERATION = 4
 MAX_SHARDS = 8
 ROWS_PER_SHARD = 4
@@ -191,8 +193,7 @@ def _refuse(name, tensors):
         'Pass form="autodiff" (an argument of the layer and of the recurrence) '
         "for second derivatives."
     )
-    graph = None if tf.executing_eagerly() else tf.compat.v1.get_default_graph()
-    if graph is None or not getattr(graph, "name", "").startswith("__backward_"):
+    if not _keras.in_gradient_of_gradient():
         raise SecondDerivativeError(message)
     with tf.control_dependencies([tf.debugging.Assert(False, [message])]):
         # XLA drops assertions: then the derivative is not a number, never a wrong number. The

@@ -15,7 +15,7 @@ import functools
 
 import tensorflow as tf
 
-from rnnzoo import _checks
+from rnnzoo import _checks, _keras
 from rnnzoo.recurrences import _arguments, _forms, _lstm_loops, _lstm_xla
 from rnnzoo.recurrences._forms import compiled
 from rnnzoo.recurrences._loops import in_graph, rows_per_shard, shard_count, sharded, with_adjoint
@@ -110,7 +110,7 @@ def _plain(arguments, mask=None, **keeps):
 
     if mask is None:
         return run()
-    if _forms.under_xla():
+    if _keras.under_xla():
         return run(mask=mask)
     return tf.cond(tf.reduce_all(mask), run, lambda: run(mask=mask))
 

@@ -1,8 +1,8 @@
 """What a request may hold: its tensors against the signature, and how large its answer will be."""
 
 import tensorflow as tf
-from tensorflow.core.framework import types_pb2
 
+from rnnzoo import _keras
 from rnnzoo.serving._specs import UNKNOWN, elements, itemsize
 from rnnzoo.serving.errors import ServingError
 
@@ -31,8 +31,7 @@ def arrays_of_request(request, inputs, limit):
 
 
 def _type(number):
-    known = number in types_pb2.DataType.values()
-    return types_pb2.DataType.Name(number) if known else f"with the number {number}"
+    return _keras.data_type_names().get(number, f"with the number {number}")
 
 
 def check_names(given, wanted):

@@ -7,9 +7,9 @@ import threading
 
 import numpy as np
 import tensorflow as tf
-from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow_serving.apis import prediction_log_pb2
 
+from rnnzoo import _keras
 from rnnzoo.serving import _tensors
 from rnnzoo.serving._specs import signatures_of_proto
 from rnnzoo.serving.errors import ServingError
@@ -32,7 +32,7 @@ class Version:
     def __init__(self, folder, number, limit):
         self.number = number
         path = pathlib.Path(folder) / str(number)
-        graphs = saved_model_pb2.SavedModel.FromString((path / _MODEL_FILE).read_bytes())
+        graphs = _keras.saved_model_message().FromString((path / _MODEL_FILE).read_bytes())
         (graph,) = [g for g in graphs.meta_graphs if "serve" in g.meta_info_def.tags]
         self.definitions = dict(graph.signature_def)
         self.signatures = signatures_of_proto(self.definitions)

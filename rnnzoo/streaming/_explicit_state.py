@@ -3,7 +3,8 @@
 import keras
 import tensorflow as tf
 
-from rnnzoo.streaming._rewire import Rewiring, functional_of
+from rnnzoo.graphs import functional_of
+from rnnzoo.streaming._rewire import Rewiring
 
 
 def explicit_state(model, time_local=()):
@@ -99,7 +100,7 @@ class ExplicitState:
         self.time_local_names = sorted(set(first.passed))
         self._calls = first.calls
         self.input_names = [t.name for t in first.inputs]
-        self.input_has_time = [t._has_time for t in first.inputs]
+        self.input_has_time = first.input_has_time
         self.output_names = self._flat_output_names()
         self.output_has_time = first.output_has_time
         self.model = self._as_model(first)
@@ -119,7 +120,7 @@ class ExplicitState:
 
     def _flat_output_names(self):
         """The keys of a dict of outputs, else the names of the layers they come from."""
-        outputs = self._functional._outputs_struct
+        outputs = self._functional.output
         flat_dict = isinstance(outputs, dict) and len(outputs) == len(self._functional.outputs)
         names = self._functional.output_names
         if flat_dict:
@@ -197,7 +198,7 @@ class ExplicitState:
 
     def pack_outputs(self, flat):
         """A flat list of outputs in the structure of the original's."""
-        y = keras.tree.pack_sequence_as(self._functional._outputs_struct, flat)
+        y = keras.tree.pack_sequence_as(self._functional.output, flat)
         return y[0] if isinstance(y, (list, tuple)) and len(y) == 1 else y
 
     def __call__(self, x, state, mask=None, training=False):

@@ -2,6 +2,8 @@
 
 import keras
 
+from rnnzoo import _keras
+
 _PACKAGE = "rnnzoo"
 
 
@@ -49,9 +51,9 @@ class CellStep(keras.layers.Layer):
     def call(self, sequences, states, present=None, training=False):
         layer = self.layer
         states = keras.tree.pack_sequence_as(layer.state_size, states)
-        arguments = {"training": training} if layer.cell._call_has_training_arg else {}
+        arguments = {"training": training} if _keras.takes_training(layer.cell) else {}
         output, new = layer.cell(sequences[:, 0], states, **arguments)
-        layer._maybe_reset_dropout_masks(layer.cell)
+        _keras.forget_dropout_masks(layer, layer.cell)
         new = keras.tree.flatten(new)
         if present is not None:
             new = [keras.ops.where(present, n, o) for n, o in zip(new, keras.tree.flatten(states))]
@@ -120,13 +122,13 @@ def twin_of(layer, name):
     for name, value in vars(layer).items():
         if isinstance(value, keras.random.SeedGenerator):
             _replace(twin, name, value)
-    if hasattr(layer, "_detach_state"):
-        twin._detach_state = layer._detach_state
+    if hasattr(layer, "share_detach_state"):
+        twin.share_detach_state(layer)
     twin.built = True
     return twin
 
 
 def _replace(layer, name, value):
     """Set an attribute so that nothing of the old one stays among the layer's variables."""
-    layer._tracker.untrack(getattr(layer, name))
+    _keras.untrack(layer, getattr(layer, name))
     setattr(layer, name, value)

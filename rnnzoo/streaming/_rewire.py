@@ -2,6 +2,8 @@
 
 import keras
 
+from rnnzoo import _keras
+from rnnzoo.graphs import feeds_embedding, functional_of
 from rnnzoo.streaming._layers import CarryOutput, CellStep, Renamed, twin_of
 from rnnzoo.streaming._states import output_size, output_state, state_suffixes
 from rnnzoo.streaming._time_local import why_not, why_not_recurrent
@@ -10,8 +12,8 @@ from rnnzoo.streaming._time_local import why_not, why_not_recurrent
 class Rewiring:
     """One replay of `functional`: collects the state inputs, the final states and the outputs.
 
-    A symbolic tensor made here carries `_has_time`: whether axis 1 is the model's time. The caller
-    `mask` reaches every recurrent layer, also behind a layer (`Embedding`) that drops masks.
+    The caller's `mask` reaches every recurrent layer, also behind a layer (`Embedding`) that drops
+    masks.
     """
 
     def __init__(self, functional, time_local, masked, single_step):
@@ -19,6 +21,9 @@ class Rewiring:
         self.used, self.passed = set(), []  # entries of time_local met, names of their layers
         self.state_inputs, self.state_outputs, self.calls = {}, {}, []
         self._twins, self._operations, self._renamed, self._calls = {}, {}, {}, {}
+        self._time = _Marks()  # whether axis 1 of a symbolic tensor is the model's time
+        self._foreign = _Marks()  # why a tensor may not become data: it may be part of a mask
+        self._complete = _Marks()  # masks that the caller's is a part of
         self._reserved = {tensor.name for tensor in functional.inputs} | {"mask"}
         self.mask = self._mask_kept = None
         if masked:
@@ -28,10 +33,12 @@ class Rewiring:
                 self._mask_kept = keras.ops.expand_dims(self.mask, 1)
         self.inputs = [self._input(functional, tensor) for tensor in functional.inputs]
         outputs = self._replay(functional, [self._enter(t) for t in self.inputs], "", None)
-        refuse_foreign(outputs)
-        self.output_has_time = [t._has_time for t in outputs]
+        self._refuse_foreign(outputs)
+        self.input_has_time = [self._time.of(t) for t in self.inputs]
+        self.output_has_time = [self._time.of(t) for t in outputs]
         if single_step:
-            outputs = [keras.ops.squeeze(t, 1) if t._has_time else t for t in outputs]
+            pairs = zip(outputs, self.output_has_time)
+            outputs = [keras.ops.squeeze(t, 1) if timed else t for t, timed in pairs]
         self.outputs = outputs
 
     def _input(self, functional, tensor):
@@ -43,36 +50,37 @@ class Rewiring:
         if has_time:
             shape = shape[1:] if self.single_step else (None, *shape[1:])
         new = keras.Input(shape, dtype=tensor.dtype, name=tensor.name)
-        new._has_time = has_time
+        self._time.mark(new, has_time)
         return new
 
     def _enter(self, tensor):
-        has_time = tensor._has_time
+        has_time = self._time.of(tensor)
         if has_time and self.single_step:
             tensor = keras.ops.expand_dims(tensor, 1)
-            tensor._has_time = True
+            self._time.mark(tensor, True)
         if has_time and self.mask is not None:
-            _set_mask(tensor, self._mask_kept)
+            _keras.set_mask(tensor, self._mask_kept)
         return tensor
 
     def _replay(self, functional, inputs, path, training):
         """Run the graph of `functional` on new symbolic tensors; returns its flat outputs."""
 
         def call(operation, *args, **kwargs):
-            if training is not None and getattr(operation, "_call_has_training_arg", False):
+            is_layer = isinstance(operation, keras.layers.Layer)
+            if training is not None and is_layer and _keras.takes_training(operation):
                 kwargs["training"] = training
             return self._call(operation, path, args, kwargs)
 
-        return keras.tree.flatten(functional._run_through_graph(inputs, call_fn=call))
+        return keras.tree.flatten(_keras.run_through_graph(functional, inputs, call))
 
     def _call(self, operation, path, args, kwargs):
         data = {k: v for k, v in kwargs.items() if k != "mask"}
         tensors = [t for t in keras.tree.flatten((args, data)) if keras.backend.is_keras_tensor(t)]
-        times = [getattr(t, "_has_time", t.ndim > 1) for t in tensors]
+        times = [self._time.of(t, t.ndim > 1) for t in tensors]
         is_layer = isinstance(operation, keras.layers.Layer)
         if is_layer:
             kwargs = self._without_foreign_masks(operation, kwargs)
-            refuse_foreign(tensors)
+            self._refuse_foreign(tensors)
         if isinstance(operation, keras.layers.RNN):
             outputs = self._recurrent(operation, path, args, kwargs, times)
         elif self._named(operation) or not any(times):
@@ -86,19 +94,30 @@ class Rewiring:
             if reason and is_layer:
                 refuse(operation, reason)
             outputs = self._apply(operation, path, args, kwargs)
-            if reason or any(hasattr(t, "_foreign") for t in tensors):
-                _mark_foreign(outputs, tensors, operation, reason)
+            if reason or any(t in self._foreign for t in tensors):
+                self._mark_foreign(outputs, tensors, operation, reason)
         for tensor in keras.tree.flatten(outputs):
-            if not hasattr(tensor, "_has_time"):
-                tensor._has_time = any(times)
+            if tensor not in self._time:
+                self._time.mark(tensor, any(times))
         return outputs
+
+    def _refuse_foreign(self, tensors):
+        """Refuse data that came through an operation which may not pass."""
+        for tensor in tensors:
+            if tensor in self._foreign:
+                refuse(*self._foreign.of(tensor))
+
+    def _mark_foreign(self, outputs, tensors, operation, reason):
+        given = [self._foreign.of(t) for t in tensors if t in self._foreign]
+        for tensor in keras.tree.flatten(outputs):
+            self._foreign.mark(tensor, given[0] if given else (operation, reason))
 
     def _without_foreign_masks(self, operation, kwargs):
         """Drop a recorded mask made by unknown operations where the replay has made its own.
 
         Keras records the operations of `compute_mask` (say, of Concatenate) in the graph.
         """
-        masks = [m for m in keras.tree.flatten(kwargs.get("mask")) if hasattr(m, "_foreign")]
+        masks = [m for m in keras.tree.flatten(kwargs.get("mask")) if m in self._foreign]
         return {k: v for k, v in kwargs.items() if k != "mask"} if masks else kwargs
 
     def _named(self, operation):
@@ -114,9 +133,9 @@ class Rewiring:
         masks = kwargs.get("mask")
         for tensor, mask in zip(inputs, [] if masks is None else keras.tree.flatten(masks)):
             if mask is not None:
-                _set_mask(tensor, mask)
+                _keras.set_mask(tensor, mask)
         outputs = self._replay(inner, inputs, f"{path}{model.name}_", kwargs.get("training"))
-        return keras.tree.pack_sequence_as(inner._outputs_struct, outputs)
+        return keras.tree.pack_sequence_as(inner.output, outputs)
 
     def _recurrent(self, layer, path, args, kwargs, times):
         reason = why_not_recurrent(layer)
@@ -144,11 +163,11 @@ class Rewiring:
         self.state_outputs.update(dict(zip((name for name, *_ in names), final)))
         if layer.activity_regularizer is not None:
             output = keras.layers.Identity(activity_regularizer=layer.activity_regularizer)(output)
-        output._has_time = layer.return_sequences
+        self._time.mark(output, layer.return_sequences)
         if not layer.return_state:
             return output
         for state in final[:own]:
-            state._has_time = False
+            self._time.mark(state, False)
         return [output, *final[:own]]
 
     def _run(self, twin, sequences, states, present, training):
@@ -161,15 +180,15 @@ class Rewiring:
 
     def _present(self, sequences, mask):
         """The steps that happen: the mask that arrived and the caller's, together."""
-        mask = keras.tree.flatten(mask)[0] if mask is not None else _get_mask(sequences)
+        mask = keras.tree.flatten(mask)[0] if mask is not None else _keras.mask_of(sequences)
         if self._mask_kept is None or mask is self._mask_kept:
             return mask
         if mask is None:
             return self._mask_kept
-        if getattr(mask, "_has_caller", False):
+        if mask in self._complete:
             return mask
         both = keras.ops.logical_and(mask, self._mask_kept)
-        both._has_caller = True
+        self._complete.mark(both, True)
         return both
 
     def _state_names(self, layer, path):
@@ -210,23 +229,6 @@ class Rewiring:
         return self.state_inputs[name]
 
 
-def functional_of(model):
-    """The Functional graph of a Functional or built Sequential model."""
-    if isinstance(model, keras.Sequential):
-        if not model.built or model._functional is None:
-            raise ValueError(
-                "`model` must be built: give it an Input or call it once. "
-                f"Received: the unbuilt Sequential {model.name!r}"
-            )
-        return model._functional
-    if isinstance(model, keras.Model) and hasattr(model, "_run_through_graph"):
-        return model
-    raise ValueError(
-        "`model` must be a Functional or Sequential keras model, whose graph of layers is known. "
-        f"Received: {type(model).__name__} {getattr(model, 'name', '')!r}"
-    )
-
-
 def refuse(operation, reason):
     kind = type(operation).__name__
     raise ValueError(
@@ -236,39 +238,17 @@ def refuse(operation, reason):
     )
 
 
-def refuse_foreign(tensors):
-    """Refuse data that came through an operation which may not pass."""
-    for tensor in tensors:
-        if hasattr(tensor, "_foreign"):
-            refuse(*tensor._foreign)
+class _Marks:
+    """What is known of symbolic tensors. It keeps them, so that no two have one identity."""
 
+    def __init__(self):
+        self._kept = {}
 
-def _mark_foreign(outputs, tensors, operation, reason):
-    """Remember why these tensors may not become data: they may still be part of a mask."""
-    given = [t._foreign for t in tensors if hasattr(t, "_foreign")]
-    for tensor in keras.tree.flatten(outputs):
-        tensor._foreign = given[0] if given else (operation, reason)
+    def __contains__(self, tensor):
+        return id(tensor) in self._kept
 
+    def mark(self, tensor, value):
+        self._kept[id(tensor)] = tensor, value
 
-def feeds_embedding(functional, tensor):
-    """Whether a rank-2 input is a sequence of tokens: the only way it can have a time axis."""
-    for node in (n for nodes in functional._nodes_by_depth.values() for n in nodes):
-        if not any(t is tensor for t in node.input_tensors):
-            continue
-        operation = node.operation
-        if isinstance(operation, keras.layers.Embedding):
-            return True
-        if isinstance(operation, (keras.Sequential, keras.Model)):
-            inner = functional_of(operation)
-            for outer, own in zip(node.input_tensors, inner.inputs):
-                if outer is tensor and feeds_embedding(inner, own):
-                    return True
-    return False
-
-
-def _get_mask(tensor):
-    return getattr(tensor, "_keras_mask", None)
-
-
-def _set_mask(tensor, mask):
-    tensor._keras_mask = mask
+    def of(self, tensor, default=None):
+        return self._kept.get(id(tensor), (tensor, default))[1]

@@ -12,6 +12,7 @@ from functools import partial
 import keras
 import tensorflow as tf
 
+from rnnzoo import _keras
 from rnnzoo.training._steps import stop_on
 from rnnzoo.training._windows import count_steps
 
@@ -104,7 +105,7 @@ class OwnLoss:
         self.model = model
         self.parts, self.shares = [loss], [tf.ones_like(loss)]
         self.rows = tf.shape(outputs[0])[0]
-        self.count = count_steps(outputs[0], getattr(outputs[0], "_keras_mask", None))
+        self.count = count_steps(outputs[0], _keras.mask_of(outputs[0]))
 
     def value(self):
         return self.parts[0]
@@ -152,7 +153,7 @@ class SharedLoss(OwnLoss):
 
 def _check_masks(y_pred):
     outputs = keras.tree.flatten(y_pred)
-    if len(outputs) > 1 and any(hasattr(output, "_keras_mask") for output in outputs):
+    if len(outputs) > 1 and any(_keras.mask_of(output) is not None for output in outputs):
         raise ValueError(
             "`model` must have a single output if it is masked, where a strategy has replicas: "
             "their losses are averages over one number of steps. Received: "

@@ -9,7 +9,7 @@ import sys
 import keras
 import tensorflow as tf
 
-from rnnzoo import _machine, checkpoints
+from rnnzoo import _keras, _machine, checkpoints
 from rnnzoo.training import _record
 from rnnzoo.training._replicas import build_optimizer
 
@@ -191,7 +191,7 @@ class _Scalars:
 
 def _seed_states(model):
     """The states of seed generators, also of those that `model.variables` does not list."""
-    for layer in model._flatten_layers():
+    for layer in _keras.flat_layers(model):
         for value in vars(layer).values():
             if isinstance(value, keras.random.SeedGenerator):
                 yield value.state

@@ -5,6 +5,7 @@ from functools import partial
 import keras
 import tensorflow as tf
 
+from rnnzoo import _keras
 from rnnzoo.training._steps import StepWeighted, stop_on
 from rnnzoo.training._windows import some_weight
 
@@ -51,7 +52,7 @@ class WindowUpdate(keras.Model):
         gradients, some = [], None
         if learn:
             gradients = shared.gradients(tape)
-            mask = getattr(keras.tree.flatten(y_pred)[0], "_keras_mask", None)
+            mask = _keras.mask_of(keras.tree.flatten(y_pred)[0])
             some = None if mask is None else self._together.any(some_weight(sample_weight, mask))
         if self._compile_metrics is not None and not self._compile_metrics.built:
             # Keras builds them when they are first updated, which here is inside of a stride.

@@ -3,6 +3,8 @@
 import keras
 import tensorflow as tf
 
+from rnnzoo import _keras
+
 
 class Windows:
     """Runs an `ExplicitState` on windows of time; `reach` steps stand before the newest ones."""
@@ -48,7 +50,7 @@ class Windows:
         half = len(flat) // 2
         for output, mask in zip(flat[:half], flat[half:]):
             if mask is not None:
-                output._keras_mask = mask
+                _keras.set_mask(output, mask)
         return self.explicit.pack_outputs(flat[:half])
 
     def forward(self, x, state, begin, end, length=None):
@@ -87,7 +89,7 @@ def cut_time(value, begin, end, per_row=False):
 def _unmask(y):
     """Outputs and their masks as one flat list, so that both pass through `tf.cond`."""
     flat = keras.tree.flatten(y)
-    return flat + [getattr(t, "_keras_mask", None) for t in flat]
+    return flat + [_keras.mask_of(t) for t in flat]
 
 
 def _newest(tensors, count):

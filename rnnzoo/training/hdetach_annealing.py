@@ -2,7 +2,7 @@
 
 import keras
 
-from rnnzoo import _checks
+from rnnzoo import _checks, _keras
 from rnnzoo.layers.hdetach_lstm import HDetachLSTM
 
 
@@ -38,7 +38,7 @@ class HDetachAnnealing(keras.callbacks.Callback):
         self._layers = []
 
     def on_train_begin(self, logs=None):
-        layers = self.model._flatten_layers()
+        layers = _keras.flat_layers(self.model)
         self._layers = [(layer, layer.p) for layer in layers if isinstance(layer, HDetachLSTM)]
         if not self._layers:
             raise ValueError(

@@ -183,7 +183,7 @@ class Inverse(Schedule):
         """Nothing to set: the optimizer counts its steps."""
 
     def on_epoch_end(self, epoch, logs=None):
-        steps = int(keras.ops.convert_to_numpy(self.model.optimizer._iterations))
+        steps = int(keras.ops.convert_to_numpy(self.model.optimizer.iterations))
         logs["learning_rate"] = self.learning_rate / max(steps, 1)
 
 

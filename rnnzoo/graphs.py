@@ -1,0 +1,100 @@
+"""The graph of a Functional or Sequential model: its nodes, what they are, and cutting it in two.
+
+What streaming, certificates, diagnostics and export all do with a model before they do their own.
+"""
+
+import keras
+
+from rnnzoo import _keras
+
+
+def functional_of(model):
+    """The Functional graph of a Functional or built Sequential model.
+
+    Raises:
+        ValueError: for an unbuilt Sequential model, or a model whose graph is not known.
+    """
+    if isinstance(model, keras.Sequential):
+        inner = _keras.functional_of_sequential(model)
+        if not model.built or inner is None:
+            raise ValueError(
+                "`model` must be built: give it an Input or call it once. "
+                f"Received: the unbuilt Sequential {model.name!r}"
+            )
+        return inner
+    if _keras.is_functional(model):
+        return model
+    raise ValueError(
+        "`model` must be a Functional or Sequential keras model, whose graph of layers is known. "
+        f"Received: {type(model).__name__} {getattr(model, 'name', '')!r}"
+    )
+
+
+def calls(functional):
+    """The graph's nodes but its inputs, in the order in which they can be computed."""
+    return [node for node in _keras.nodes(functional) if not node.is_input]
+
+
+def recurrent_calls(model):
+    """The calls of recurrent layers in the graph, in its order."""
+    found = calls(functional_of(model))
+    return [node for node in found if isinstance(node.operation, keras.layers.RNN)]
+
+
+def call_of(model, name):
+    """The first call of the layer `name` in the graph of a Functional or Sequential model."""
+    functional = functional_of(model)
+    for node in _keras.nodes(functional):
+        if node.operation.name == name:
+            return node
+    raise ValueError(
+        f"`layer` must be one of the layers {[layer.name for layer in functional.layers]}. "
+        f"Received: layer={name!r}"
+    )
+
+
+def hidden_recurrence(operation):
+    """Whether a recurrent layer lies inside an operation that is none itself."""
+    inner = _keras.flat_layers(operation) if isinstance(operation, keras.layers.Layer) else []
+    return any(isinstance(layer, keras.layers.RNN) for layer in inner)
+
+
+def feeds_embedding(functional, tensor):
+    """Whether a rank-2 input is a sequence of tokens: the only way it can have a time axis."""
+    for node in _keras.nodes(functional):
+        if not any(t is tensor for t in node.input_tensors):
+            continue
+        operation = node.operation
+        if isinstance(operation, keras.layers.Embedding):
+            return True
+        if isinstance(operation, (keras.Sequential, keras.Model)):
+            inner = functional_of(operation)
+            for outer, own in zip(node.input_tensors, inner.inputs):
+                if outer is tensor and feeds_embedding(inner, own):
+                    return True
+    return False
+
+
+def head(model, tensors):
+    """The model from the inputs, in their structure, to tensors inside of the graph."""
+    return keras.Model(functional_of(model).input, tensors)
+
+
+def cut(model, tensor):
+    """(model from the inputs to `tensor`, model from it and the inputs still needed to the end).
+
+    Also which of the inputs those are, as positions.
+    """
+    functional = functional_of(model)
+    needed, met = set(), set()
+    waiting = [t for t in functional.outputs if t is not tensor]
+    while waiting:
+        current = waiting.pop()
+        if id(current) in met or current is tensor:
+            continue
+        met.add(id(current))
+        needed.update(i for i, t in enumerate(functional.inputs) if t is current)
+        waiting += _keras.node_that_made(current).input_tensors
+    others = sorted(needed)
+    inputs = [tensor, *(functional.inputs[i] for i in others)]
+    return head(model, tensor), keras.Model(inputs, functional.outputs), others
