@@ -71,6 +71,11 @@ class Process:
     def run(self, n):
         return self.ask("run", n=n)["seconds"]
 
+    def value(self, target, kwargs):
+        """Make a workload that measures itself, run it once: what it returns."""
+        self.make(target, kwargs)
+        return self.ask("value")["value"]
+
     def _last_words(self):
         self._process.wait(GRACE_S)
         self._errors.seek(0)
@@ -92,6 +97,12 @@ class Process:
 
     def __exit__(self, *_):
         self.end()
+
+
+def in_worker(target, **kwargs):
+    """`Process.value` of a fresh process."""
+    with Process() as process:
+        return process.value(target, kwargs)
 
 
 class Pool:

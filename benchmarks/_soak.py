@@ -16,6 +16,7 @@ import urllib.request
 import numpy as np
 
 from benchmarks import _report, _serving_report, _surroundings
+from benchmarks._processes import in_worker
 from benchmarks._server import ServerProcess
 
 TITLE = "Memory of a server under load"
@@ -26,10 +27,8 @@ GROWTH = 0.05  # of the memory, from the second tenth of the time to the last
 
 def run(seconds, folder, tell):
     """Write soak.json and soak.png; False if memory grew or an answer differed."""
-    from benchmarks.serving import in_worker
-
     with tempfile.TemporaryDirectory() as temporary:
-        in_worker("exported", folder=f"{temporary}/lstm", **SIZE)
+        in_worker("benchmarks.peers.serving:exported", folder=f"{temporary}/lstm", **SIZE)
         with ServerProcess(f"{temporary}/lstm") as server:
             result = soak(server, seconds, tell=tell)
     result["machine"] = _surroundings.describe()

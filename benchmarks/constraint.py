@@ -30,6 +30,6 @@ def compare(session, at, must=None, aim=None):
     free = {**at, "constrained": False}
     session.compare(
         "StableRNN training, {where}, B={batch}, T={steps}, H={units}".format(**at),
-        Side("rnnzoo", "rnnzoo_:stable_rnn", {**at, "constrained": True}),
-        [Peer(Side("the same without its constraint", "rnnzoo_:stable_rnn", free), must, aim)],
+        Side("rnnzoo", "with_rnnzoo:stable_rnn", {**at, "constrained": True}),
+        [Peer(Side("the same without its constraint", "with_rnnzoo:stable_rnn", free), must, aim)],
     )

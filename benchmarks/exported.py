@@ -12,19 +12,19 @@ def measure(session):
     size = {"units": 128, "batch": 100, "steps": 784, "features": 10}
     if session.quick:
         size.update(batch=32, steps=100)
-    torch = Side("torch.nn.LSTM", "torch_:infer", {"kind": "lstm", **size})
+    torch = Side("torch.nn.LSTM", "with_torch:infer", {"kind": "lstm", **size})
     session.compare(
         "exported SavedModel, B={batch}, T={steps}, H={units}".format(**size),
-        Side("rnnzoo", "rnnzoo_:exported", size),
+        Side("rnnzoo", "with_rnnzoo:exported", size),
         [Peer(torch, must=0.85, aim=0.6)],
     )
     size = {"units": 128, "features": 10}
-    eager = Peer(Side("an eager Keras call", "keras_:eager_step", size), must=0.1, aim=0.02)
+    eager = Peer(Side("an eager Keras call", "with_keras:eager_step", size), must=0.1, aim=0.02)
     ways = {
         "step signature of the SavedModel": "step_signature",
         "explicit_state(model).step in a tf.function": "explicit_step",
     }
     for label, function in ways.items():
         session.compare(
-            f"{label}, B=1, H=128", Side("rnnzoo", f"rnnzoo_:{function}", size), [eager]
+            f"{label}, B=1, H=128", Side("rnnzoo", f"with_rnnzoo:{function}", size), [eager]
         )

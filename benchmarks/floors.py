@@ -1,7 +1,7 @@
 """What missed targets leave room for: the products of the same call alone, and Keras's own cost.
 
 "ours" is here not the package but the least that its call could take: its matrix products and
-nothing else, or these and its gates (`peers/floor_.py`), or the model with a Dense in the place of
+nothing else, or these and its gates (`peers/floor.py`), or the model with a Dense in the place of
 the recurrent layer, which shows what Keras takes around it. Where two of them together are above
 the target, no LSTM made of such parts can reach it; input products, masks and the writing of
 outputs come on top.
@@ -45,7 +45,7 @@ def floor(session, mode, size, peer, must, **shape):
     for kind, words in (("products", "products alone"), ("gates", "products and gates alone")):
         session.compare(
             f"{words}, {lstm.MODES[mode]}, {label}{lstm.where(size)}",
-            Side(words, f"floor_:{kind}", {"mode": mode, **size, **shape}),
+            Side(words, f"floor:{kind}", {"mode": mode, **size, **shape}),
             [Peer(peer(mode, size, **shape), must=must)],
         )
 
@@ -54,7 +54,7 @@ def around(session, mode, size):
     """Keras's own cost, where calls are short."""
     session.compare(
         f"Dense for LSTM, {lstm.MODES[mode]}, {lstm.where(size)}",
-        Side("keras", f"keras_:{mode}", {"kind": "dense", **size}),
+        Side("keras", f"with_keras:{mode}", {"kind": "dense", **size}),
         [Peer(lstm.torch(mode, size), must=1.0)],
     )
 
@@ -65,6 +65,6 @@ def windows(session):
         size.update(batch=8, steps=200)
     session.compare(
         "products alone, windows, k={k}, B={batch}, T={steps:,}, H={units}".format(**size),
-        Side("products", "floor_:windows", size),
-        [Peer(Side("windows one batch at a time, Keras", "keras_:windows", size), must=0.2)],
+        Side("products", "floor:windows", size),
+        [Peer(Side("windows one batch at a time, Keras", "with_keras:windows", size), must=0.2)],
     )

@@ -10,7 +10,7 @@ GPU = True
 def measure(session):
     with session.process() as process:
         try:
-            process.make("benchmarks.peers.gpu_:need_one", {})
+            process.make("benchmarks.peers.gpu:need_one", {})
         except (PeerFailed, PeerMissing) as error:
             session.skipped = str(error).removeprefix("NoGPU: ")
             return
@@ -20,13 +20,13 @@ def measure(session):
     for mode, label in {"train": "training", "infer": "inference"}.items():
         session.compare(
             "HDetachLSTM {}, B={batch}, T={steps}, H={units}".format(label, **size),
-            Side("rnnzoo", f"rnnzoo_:{mode}", {"kind": "hdetach_lstm", **size}),
+            Side("rnnzoo", f"with_rnnzoo:{mode}", {"kind": "hdetach_lstm", **size}),
             [
-                Peer(Side("keras.layers.LSTM", f"keras_:{mode}", {"kind": "lstm", **size})),
+                Peer(Side("keras.layers.LSTM", f"with_keras:{mode}", {"kind": "lstm", **size})),
                 Peer(
                     Side(
                         "torch.nn.LSTM",
-                        f"torch_:{mode}",
+                        f"with_torch:{mode}",
                         {"kind": "lstm", "device": "cuda", **size},
                     )
                 ),
@@ -36,9 +36,9 @@ def measure(session):
         at = {"batch": 4, "steps": steps, "size": 128}
         session.compare(
             f"LRU forward and backward, B=4, N=F=128, T={steps:,}",
-            Side("rnnzoo", "rnnzoo_:lru", at),
+            Side("rnnzoo", "with_rnnzoo:lru", at),
             [
-                Peer(Side(f"JAX {kind}, jit", "jax_:lru", {"kind": kind, **at}))
+                Peer(Side(f"JAX {kind}, jit", "with_jax:lru", {"kind": kind, **at}))
                 for kind in ("scan", "associative_scan")
             ],
         )

@@ -19,13 +19,13 @@ def measure(session):
 
 def layer(session, size):
     def peer(kind, must, aim):
-        return Peer(Side(f"JAX {kind}, jit", "jax_:lru", {"kind": kind, **size}), must, aim)
+        return Peer(Side(f"JAX {kind}, jit", "with_jax:lru", {"kind": kind, **size}), must, aim)
 
     # Between 1,024 and 4,096 steps nothing was asked; 4,096 is held to what comes after it.
     must = 1.0 if size["steps"] <= 1_024 else 0.65
     session.compare(
         "LRU forward and backward, B={batch}, N=F={size}, T={steps:,}".format(**size),
-        Side("rnnzoo", "rnnzoo_:lru", size),
+        Side("rnnzoo", "with_rnnzoo:lru", size),
         [peer("scan", must, 0.5), peer("associative_scan", 0.5, 0.3)],
     )
 
@@ -36,17 +36,17 @@ def kin(session, size):
     for name, function in layers.items():
         session.compare(
             f"{name} forward and backward, " + "B={batch}, N=F={size}, T={steps:,}".format(**size),
-            Side("rnnzoo", f"rnnzoo_:{function}", size),
-            [Peer(Side("JAX scan, jit", f"jax_:{function}", size))],
+            Side("rnnzoo", f"with_rnnzoo:{function}", size),
+            [Peer(Side("JAX scan, jit", f"with_jax:{function}", size))],
         )
 
 
 def bare(session, size):
     """Its inputs and outputs are two arrays each, real and imaginary parts."""
-    one_way = Side("copy of the inputs alone", "memory_:copies", {"arrays": 2, **size})
-    both = Side("copy of inputs and outputs", "memory_:copies", {"arrays": 4, **size})
+    one_way = Side("copy of the inputs alone", "memory:copies", {"arrays": 2, **size})
+    both = Side("copy of inputs and outputs", "memory:copies", {"arrays": 4, **size})
     session.compare(
         "diagonal scan forward, B={batch}, N={size}, T={steps:,}".format(**size),
-        Side("rnnzoo", "rnnzoo_:diagonal", size),
+        Side("rnnzoo", "with_rnnzoo:diagonal", size),
         [Peer(both, must=2.0, aim=1.4), Peer(one_way)],
     )

@@ -30,15 +30,15 @@ def measure(session):
 
 def ours(mode, size, **more):
     kind = {"kind": "hdetach_lstm", "options": {"p": 0.5}}
-    return Side("rnnzoo", f"rnnzoo_:{mode}", {**kind, **size, **more})
+    return Side("rnnzoo", f"with_rnnzoo:{mode}", {**kind, **size, **more})
 
 
 def torch(mode, size, **more):
-    return Side("torch.nn.LSTM", f"torch_:{mode}", {"kind": "lstm", **size, **more})
+    return Side("torch.nn.LSTM", f"with_torch:{mode}", {"kind": "lstm", **size, **more})
 
 
 def keras(mode, size, **more):
-    return Side("keras.layers.LSTM", f"keras_:{mode}", {"kind": "lstm", **size, **more})
+    return Side("keras.layers.LSTM", f"with_keras:{mode}", {"kind": "lstm", **size, **more})
 
 
 def where(size):
@@ -53,7 +53,7 @@ def published_size(session, size):
         [
             Peer(torch("train", size), must=0.55, aim=0.40),
             Peer(keras("train", size), must=0.60, aim=0.45),
-            Peer(Side("h-detach loop (torch)", "torch_:train", loop), must=0.50, aim=0.33),
+            Peer(Side("h-detach loop (torch)", "with_torch:train", loop), must=0.50, aim=0.33),
         ],
     )
     targets = {size["batch"]: (0.85, 0.60), 1: (1.0, 0.7)}
@@ -106,6 +106,6 @@ def stable(session, size):
     simple = {"kind": "simple_rnn", **size}
     session.compare(
         f"StableRNN with its constraint, training, {where(size)}",
-        Side("rnnzoo", "rnnzoo_:train", {"kind": "stable_rnn", **size}),
-        [Peer(Side("keras.layers.SimpleRNN", "keras_:train", simple), must=1.0, aim=0.7)],
+        Side("rnnzoo", "with_rnnzoo:train", {"kind": "stable_rnn", **size}),
+        [Peer(Side("keras.layers.SimpleRNN", "with_keras:train", simple), must=1.0, aim=0.7)],
     )

@@ -23,7 +23,7 @@ def arrays(session, size):
     """Nothing was asked of these."""
 
     def side(name, source):
-        return Side(name, "pipeline_:epochs", {"source": source, **size})
+        return Side(name, "pipeline:epochs", {"source": source, **size})
 
     for what, source in (("one iterator", "one"), ("fit(task.train)", "task")):
         session.compare(
@@ -37,7 +37,7 @@ def share(session, task, iterators, rounds):
     row = Row(f"waiting for {task}, {iterators}, of a step", "the step", must=0.05)
     session.tell(row.what)
     kwargs = {"task": task, "seconds": 1.0, "iterators": iterators}
-    side = Side("rnnzoo", "pipeline_:waiting", kwargs)
+    side = Side("rnnzoo", "pipeline:waiting", kwargs)
     row.settings.update(side.kwargs, rounds=rounds)
     try:
         with session.process() as process:

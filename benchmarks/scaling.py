@@ -18,35 +18,35 @@ def curves():
     lengths = [100, 1_000, 10_000, 100_000]
     hdetach = {"kind": "hdetach_lstm", **BASE}
     return [
-        ("HDetachLSTM training", "steps", lengths, "rnnzoo_:train", hdetach),
+        ("HDetachLSTM training", "steps", lengths, "with_rnnzoo:train", hdetach),
         (
             "keras.layers.LSTM training",
             "steps",
             lengths[:3],
-            "keras_:train",
+            "with_keras:train",
             {"kind": "lstm", **BASE},
         ),
-        ("LRU forward and backward", "steps", lengths, "rnnzoo_:lru", {"batch": 4, "size": 32}),
+        ("LRU forward and backward", "steps", lengths, "with_rnnzoo:lru", {"batch": 4, "size": 32}),
         (
             "TruncatedBPTT, chunks of 100",
             "steps",
             lengths,
-            "rnnzoo_:truncated_bptt",
+            "with_rnnzoo:truncated_bptt",
             {**BASE, "chunk": 100},
         ),
-        ("HDetachLSTM training", "batch", [8, 32, 128, 512], "rnnzoo_:train", hdetach),
+        ("HDetachLSTM training", "batch", [8, 32, 128, 512], "with_rnnzoo:train", hdetach),
         (
             "HDetachLSTM training",
             "units",
             [32, 128, 512],
-            "rnnzoo_:train",
+            "with_rnnzoo:train",
             {**hdetach, "steps": 200},
         ),
         (
             "TruncatedWrapper(window)",
             "k",
             [4, 16, 64, 256],
-            "rnnzoo_:window",
+            "with_rnnzoo:window",
             {**BASE, "steps": 500},
         ),
     ]
@@ -58,10 +58,10 @@ def quick_curves():
             "HDetachLSTM training",
             "steps",
             [100, 1_000],
-            "rnnzoo_:train",
+            "with_rnnzoo:train",
             {"kind": "hdetach_lstm", **BASE},
         ),
-        ("TruncatedWrapper(window)", "k", [4, 32], "rnnzoo_:window", {**BASE, "steps": 100}),
+        ("TruncatedWrapper(window)", "k", [4, 32], "with_rnnzoo:window", {**BASE, "steps": 100}),
     ]
 
 

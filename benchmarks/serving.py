@@ -13,13 +13,14 @@ import pathlib
 import subprocess
 import tempfile
 
-from benchmarks import _report, _serving_report, _surroundings
-from benchmarks._processes import ROOT, PeerFailed, PeerMissing, Process
+from benchmarks import _report, _serving_report, _soak, _surroundings
+from benchmarks._processes import ROOT, PeerFailed, PeerMissing, Process, in_worker
 from benchmarks._server import ServerProcess
 
 TITLE = "Serving: one step of an LSTM of 128 units"
 SIZE = {"units": 128, "features": 10}
 LOADER = ROOT / "examples" / "serving_cpp" / "loader"
+WORKLOADS = "benchmarks.peers.serving"
 STREAMS, ROWS = (1, 4, 16, 64), (16, 256)
 
 
@@ -49,12 +50,13 @@ def run(quick, folder, tell):
     seconds = 0.5 if quick else 1.5
     measured = Measured(tell)
     with tempfile.TemporaryDirectory() as temporary:
-        version = in_worker("exported", folder=f"{temporary}/lstm", **SIZE)
+        version = in_worker(f"{WORKLOADS}:exported", folder=f"{temporary}/lstm", **SIZE)
         alone = {"features": SIZE["features"], "rows": 1, "seconds": seconds}
-        measured.take("in process", in_worker, function="in_process", folder=version, **alone)
+        in_process = {"target": f"{WORKLOADS}:in_process", "folder": version, **alone}
+        measured.take("in process", in_worker, **in_process)
         measured.take("C++ loader", in_cpp, version=version, calls=200 if quick else 5000)
-        alone.update(folder=f"{temporary}/onnx", units=SIZE["units"])
-        measured.take("ONNX Runtime", in_worker, function="onnx", **alone)
+        onnx = {"target": f"{WORKLOADS}:onnx", "folder": f"{temporary}/onnx", **alone}
+        measured.take("ONNX Runtime", in_worker, units=SIZE["units"], **onnx)
         with ServerProcess(f"{temporary}/lstm") as server:
             over_the_wire(server, measured, seconds, STREAMS[:2] if quick else STREAMS)
     result = {
@@ -82,19 +84,7 @@ def over_the_wire(server, measured, seconds, counts):
             given = {"address": address, "model": server.model, "features": SIZE["features"]}
             for count, rows in [*((count, 1) for count in counts), *((1, rows) for rows in ROWS)]:
                 given.update(count=count, rows=rows, seconds=seconds)
-                measured.take(way, ask, process=clients, function="streams", **given)
-
-
-def ask(process, function, **arguments):
-    """What a function of `peers/serving_.py` measures."""
-    process.make(f"benchmarks.peers.serving_:{function}", arguments)
-    return process.ask("value")["value"]
-
-
-def in_worker(function, **arguments):
-    """The same in a fresh process."""
-    with Process() as process:
-        return ask(process, function, **arguments)
+                measured.take(way, clients.value, target=f"{WORKLOADS}:streams", kwargs=given)
 
 
 def in_cpp(version, calls):
@@ -125,6 +115,4 @@ def main(quick, soak, out, tell):
     folder = pathlib.Path(out or "results/serving") / ("quick" if quick else "")
     if soak is None:
         return run(quick, folder, tell)
-    from benchmarks import _soak
-
     return _soak.run(soak, folder, tell)

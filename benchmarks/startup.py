@@ -19,7 +19,7 @@ def importing(session, rounds):
     """In fresh processes; the time of `import rnnzoo`, its layers used, once keras is there."""
     row = Row("import rnnzoo, beyond import keras", "-", must=0.15, aim=0.05, unit="s")
     session.tell(row.what)
-    side = Side("rnnzoo", "startup_:after_keras")
+    side = Side("rnnzoo", "startup:after_keras")
     try:
         seconds = [_first_run(session, side) for _ in range(rounds)]
     except PeerFailed as error:
@@ -35,8 +35,9 @@ def first_step(session, rounds):
     size = {"units": 128, "batch": 100, "steps": 784, "features": 10}
     if session.quick:
         size.update(batch=32, steps=100)
-    ours = Side("rnnzoo", "rnnzoo_:first_fit", {"kind": "hdetach_lstm", **size})
-    peer = Peer(Side("keras.layers.LSTM", "keras_:first_fit", {"kind": "lstm", **size}), 2.0, 1.0)
+    ours = Side("rnnzoo", "with_rnnzoo:first_fit", {"kind": "hdetach_lstm", **size})
+    theirs = Side("keras.layers.LSTM", "with_keras:first_fit", {"kind": "lstm", **size})
+    peer = Peer(theirs, must=2.0, aim=1.0)
     row = Row(
         "first fit step of HDetachLSTM, B={batch}, T={steps}, H={units}".format(**size),
         peer.side.name,

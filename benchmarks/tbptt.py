@@ -15,8 +15,8 @@ def measure(session):
     at = {**size, "steps": chunks * size["chunk"]}
     session.compare(
         "TruncatedBPTT, a chunk of 100, B=8, H=128",
-        Side("rnnzoo", "rnnzoo_:truncated_bptt", at),
-        [Peer(Side("stateful keras.layers.LSTM", "keras_:stateful_chunks", at), 0.6, 0.4)],
+        Side("rnnzoo", "with_rnnzoo:truncated_bptt", at),
+        [Peer(Side("stateful keras.layers.LSTM", "with_keras:stateful_chunks", at), 0.6, 0.4)],
         per=chunks,
     )
     words = {
@@ -27,8 +27,8 @@ def measure(session):
     }
     session.compare(
         "a chunk of 35 words of {vocabulary:,}, adaptive softmax, B={batch}".format(**words),
-        Side("rnnzoo", "rnnzoo_:words", {"softmax": "adaptive", **words}),
-        [Peer(Side("the same, full softmax", "rnnzoo_:words", {"softmax": "full", **words}))],
+        Side("rnnzoo", "with_rnnzoo:words", {"softmax": "adaptive", **words}),
+        [Peer(Side("the same, full softmax", "with_rnnzoo:words", {"softmax": "full", **words}))],
     )
     memory(session, size, *((10_000, 1_000) if session.quick else (100_000, 10_000)))
 
@@ -43,7 +43,7 @@ def memory(session, size, long, short):
         settings=dict(size),
     )
     sides = [
-        Side("rnnzoo", "rnnzoo_:truncated_bptt", {**size, "steps": steps})
+        Side("rnnzoo", "with_rnnzoo:truncated_bptt", {**size, "steps": steps})
         for steps in (long, short)
     ]
     _memory.compare(session, row, *sides)

@@ -14,6 +14,6 @@ def measure(session):
         size.update(batch=8, steps=200)
     session.compare(
         "TruncatedWrapper(window, k={k}), B={batch}, T={steps:,}, H={units}".format(**size),
-        Side("rnnzoo", "rnnzoo_:window", size),
-        [Peer(Side("windows one batch at a time, Keras", "keras_:windows", size), 0.2, 0.05)],
+        Side("rnnzoo", "with_rnnzoo:window", size),
+        [Peer(Side("windows one batch at a time, Keras", "with_keras:windows", size), 0.2, 0.05)],
     )

@@ -5,6 +5,7 @@ form of message: the argument, what is expected, and ``Received: name=value``. A
 `TypeError`, a wrong value a `ValueError`. Nothing is clamped.
 """
 
+import dataclasses
 import math
 import numbers
 
@@ -59,3 +60,57 @@ def choice(name, value, allowed):
         options = ", ".join(repr(item) for item in allowed)
         raise ValueError(f"`{name}` must be one of {options}. {_received(name, value)}")
     return value
+
+
+@dataclasses.dataclass(frozen=True)
+class LRUOptions:
+    """What every layer with a linear recurrent unit takes of it: names, defaults and ranges.
+
+    It stands here, where TensorFlow is not needed, because the zoo's table is read without it.
+    """
+
+    state_size: int | None = None
+    parametrization: str = "exponential"
+    normalization: str | None = "learned"
+    r_min: float = 0.0
+    r_max: float = 1.0
+    max_phase: float = math.tau
+    seed: int | None = None
+
+    parametrizations = ("exponential", "polar", "tanh", "cartesian")
+    normalizations = ("learned", "fixed", None)
+
+    def __post_init__(self):
+        choice("parametrization", self.parametrization, self.parametrizations)
+        choice("normalization", self.normalization, self.normalizations)
+        r_max = real("r_max", self.r_max, 0.0, 1.0, low_open=True)
+        r_min = real("r_min", self.r_min, 0.0, r_max, high_open=r_max == 1.0)
+        if self.parametrization == "tanh" and r_min == 0.0:
+            raise ValueError(
+                "`r_min` must be positive with parametrization='tanh', whose angle is singular at "
+                f"0. Received: r_min={r_min!r}"
+            )
+        max_phase = real("max_phase", self.max_phase, 0.0, 2.0 * math.pi, low_open=True)
+        checked = {
+            "state_size": optional_integer("state_size", self.state_size),
+            "r_min": r_min,
+            "r_max": r_max,
+            "max_phase": max_phase,
+            "seed": optional_integer("seed", self.seed, minimum=0),
+        }
+        for name, value in checked.items():
+            object.__setattr__(self, name, value)
+
+    @classmethod
+    def names(cls):
+        """The names of the options, in the order in which layers take them."""
+        return tuple(field.name for field in dataclasses.fields(cls))
+
+    @classmethod
+    def out_of(cls, kwargs):
+        """The options among `kwargs`, which are taken out of it, and defaults for the others."""
+        return cls(**{name: kwargs.pop(name) for name in cls.names() if name in kwargs})
+
+    def as_dict(self):
+        """The options by name."""
+        return dataclasses.asdict(self)

@@ -6,6 +6,7 @@ import pathlib
 import shutil
 import zipfile
 import zlib
+from collections.abc import Iterator
 
 READ_ERRORS = (zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError, ValueError)
 
@@ -13,12 +14,12 @@ READ_ERRORS = (zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError, 
 class CheckpointError(ValueError):
     """A file cannot be read as what it should be; the message names the file and the fault."""
 
-    def __init__(self, path, fault):
+    def __init__(self, path: str | os.PathLike, fault: str) -> None:
         super().__init__(f"{os.fspath(path)}: {fault}")
 
 
 @contextlib.contextmanager
-def replacing(path):
+def replacing(path: str | os.PathLike) -> Iterator[pathlib.Path]:
     """A temporary path in the same folder, which takes the place of `path` if the block succeeds.
 
     What the block wrote is on the disk before the rename; if the block raises, it is removed.

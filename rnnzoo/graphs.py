@@ -3,12 +3,16 @@
 What streaming, certificates, diagnostics and export all do with a model before they do their own.
 """
 
+from __future__ import annotations
+
+from typing import Any
+
 import keras
 
 from rnnzoo import _keras
 
 
-def functional_of(model):
+def functional_of(model: keras.Model) -> keras.Model:
     """The Functional graph of a Functional or built Sequential model.
 
     Raises:
@@ -30,18 +34,18 @@ def functional_of(model):
     )
 
 
-def calls(functional):
+def calls(functional: keras.Model) -> list:
     """The graph's nodes but its inputs, in the order in which they can be computed."""
     return [node for node in _keras.nodes(functional) if not node.is_input]
 
 
-def recurrent_calls(model):
+def recurrent_calls(model: keras.Model) -> list:
     """The calls of recurrent layers in the graph, in its order."""
     found = calls(functional_of(model))
     return [node for node in found if isinstance(node.operation, keras.layers.RNN)]
 
 
-def call_of(model, name):
+def call_of(model: keras.Model, name: str) -> Any:
     """The first call of the layer `name` in the graph of a Functional or Sequential model."""
     functional = functional_of(model)
     for node in _keras.nodes(functional):
@@ -53,13 +57,25 @@ def call_of(model, name):
     )
 
 
-def hidden_recurrence(operation):
+def hidden_recurrence(operation: keras.Operation) -> bool:
     """Whether a recurrent layer lies inside an operation that is none itself."""
     inner = _keras.flat_layers(operation) if isinstance(operation, keras.layers.Layer) else []
     return any(isinstance(layer, keras.layers.RNN) for layer in inner)
 
 
-def feeds_embedding(functional, tensor):
+def keep_masks(layer: keras.layers.Layer) -> None:
+    """Have Keras's own recurrent layers, this one or those inside of it, hand their mask on.
+
+    Keras 3.16 ends a mask at its recurrent layers, `Bidirectional` and `TimeDistributed`: what
+    stands behind them, a pooling or a further layer, would read padding.
+    """
+    kinds = (keras.layers.RNN, keras.layers.Bidirectional, keras.layers.TimeDistributed)
+    for inner in _keras.flat_layers(layer):
+        if isinstance(inner, kinds):
+            inner.supports_masking = True
+
+
+def feeds_embedding(functional: keras.Model, tensor: keras.KerasTensor) -> bool:
     """Whether a rank-2 input is a sequence of tokens: the only way it can have a time axis."""
     for node in _keras.nodes(functional):
         if not any(t is tensor for t in node.input_tensors):
@@ -75,12 +91,14 @@ def feeds_embedding(functional, tensor):
     return False
 
 
-def head(model, tensors):
+def head(model: keras.Model, tensors: Any) -> keras.Model:
     """The model from the inputs, in their structure, to tensors inside of the graph."""
     return keras.Model(functional_of(model).input, tensors)
 
 
-def cut(model, tensor):
+def cut(
+    model: keras.Model, tensor: keras.KerasTensor
+) -> tuple[keras.Model, keras.Model, list[int]]:
     """(model from the inputs to `tensor`, model from it and the inputs still needed to the end).
 
     Also which of the inputs those are, as positions.

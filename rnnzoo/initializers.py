@@ -4,6 +4,10 @@ All draw in float32 and compute in float64. An integer seed gives the same value
 None new ones each time (which follow `keras.utils.set_random_seed`).
 """
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -49,7 +53,7 @@ class Chrono(keras.initializers.Initializer):
     True
     """
 
-    def __init__(self, units, t_max, t_min=2.0, seed=None):
+    def __init__(self, units: int, t_max: float, t_min: float = 2.0, seed: int | None = None):
         self.units = _checks.integer("units", units)
         self.t_min = _checks.real("t_min", t_min, 1.0, low_open=True)
         self.t_max = _checks.real("t_max", t_max, self.t_min)
@@ -90,7 +94,7 @@ class SquareBlocks(keras.initializers.Initializer):
         seeds = [None if self.seed is None else self.seed + gate for gate in gates]
         return _tensor(np.concatenate([self.matrix(rows, s) for s in seeds], axis=1), dtype)
 
-    def matrix(self, n, seed):
+    def matrix(self, n: int, seed: int) -> np.ndarray:
         """One float64 matrix `[n, n]`; defined by each initializer."""
         raise TypeError(f"{type(self).__name__} is abstract: it defines no `matrix`.")
 
@@ -127,7 +131,13 @@ class Ring(SquareBlocks):
     True
     """
 
-    def __init__(self, r_min=0.0, r_max=1.0, max_phase=np.pi, seed=None):
+    def __init__(
+        self,
+        r_min: float = 0.0,
+        r_max: float = 1.0,
+        max_phase: float = np.pi,
+        seed: int | None = None,
+    ):
         self.r_max = _checks.real("r_max", r_max, 0.0, 1.0)
         self.r_min = _checks.real("r_min", r_min, 0.0, self.r_max)
         self.max_phase = _checks.real("max_phase", max_phase, 0.0, np.pi, low_open=True)
@@ -180,7 +190,7 @@ class TeacherEigenvalues(SquareBlocks):
     True
     """
 
-    def __init__(self, nu_0=0.0, theta_0=np.pi, seed=None):
+    def __init__(self, nu_0: float = 0.0, theta_0: float = np.pi, seed: int | None = None):
         self.nu_0 = _checks.real("nu_0", nu_0, 0.0, 1.0, high_open=True)
         self.theta_0 = _checks.real("theta_0", theta_0, 0.0, np.pi)
         self.seed = _checks.optional_integer("seed", seed, minimum=0)
@@ -193,7 +203,7 @@ class TeacherEigenvalues(SquareBlocks):
         return {"nu_0": self.nu_0, "theta_0": self.theta_0, "seed": self.seed}
 
 
-def moved_eigenvalues(a, nu_0, theta_0):
+def moved_eigenvalues(a: np.ndarray, nu_0: float, theta_0: float) -> np.ndarray:
     """`a [n, n]` with its eigenvalues l at ``nu_0 + (1 - nu_0) tanh|l|``, angles ``theta_0 / pi``.
 
     With a range below pi, a negative eigenvalue would become a complex one without a partner. The
@@ -206,7 +216,9 @@ def moved_eigenvalues(a, nu_0, theta_0):
     return ((vectors * values) @ np.linalg.inv(vectors)).real
 
 
-def draw_ring(n, r_min, r_max, max_phase, seed):
+def draw_ring(
+    n: int, r_min: float, r_max: float, max_phase: float, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
     """`n` eigenvalues uniform on a ring sector: float64 moduli and phases.
 
     |lambda| = sqrt(u (r_max^2 - r_min^2) + r_min^2) and phase = max_phase u', u and u' uniform in
@@ -216,7 +228,7 @@ def draw_ring(n, r_min, r_max, max_phase, seed):
     return np.sqrt(u[0] * (r_max**2 - r_min**2) + r_min**2), max_phase * u[1]
 
 
-def uniform(shape, seed):
+def uniform(shape: Sequence[int], seed: int) -> np.ndarray:
     """Uniform numbers in [0, 1), in float64."""
     return _values(keras.initializers.RandomUniform(0.0, 1.0, seed=seed), shape)
 
@@ -228,13 +240,15 @@ def _another(seed):
     return int(np.random.SeedSequence([seed, 1]).generate_state(1)[0] >> 1)
 
 
-def own_seed(initializer):
+def own_seed(initializer: keras.initializers.Initializer) -> int | None:
     """The integer seed that an initializer was given, else None."""
     seed = _config(initializer).get("seed")
     return seed if isinstance(seed, int) else None
 
 
-def reseeded(initializer, seed):
+def reseeded(
+    initializer: keras.initializers.Initializer, seed: int
+) -> keras.initializers.Initializer:
     """The same distribution with a seed of its own: one instance draws the same values again."""
     config = _config(initializer)
     if "seed" not in config or not isinstance(config["seed"], int | None):

@@ -2,7 +2,7 @@
 
 import dataclasses
 import importlib
-import math
+from typing import Any
 
 from rnnzoo import _checks
 
@@ -15,13 +15,11 @@ _LSTM_OPTIONS = {
     "recurrent_initializer": "orthogonal",
     "bias_initializer": "zeros",
 }
-_LINEAR_OPTIONS = {"go_backwards": False, "seed": None}
-_RING_OPTIONS = {"r_min": 0.0, "r_max": 1.0, "max_phase": math.tau}
-_LRU_OPTIONS = {
-    "state_size": None,
-    "parametrization": "exponential",
-    "normalization": "learned",
-    **_RING_OPTIONS,
+_LRU_OPTIONS = {**_checks.LRUOptions().as_dict(), "go_backwards": False}
+_COMPLEX_RNN_OPTIONS = {
+    name: default
+    for name, default in _LRU_OPTIONS.items()
+    if name not in ("parametrization", "normalization")
 }
 _CAUSAL_OPTIONS = {"dropout": 0.0, "go_backwards": False, "seed": None}
 
@@ -38,7 +36,7 @@ class Entry:
     summary: str
     options: dict
 
-    def layer_class(self):
+    def layer_class(self) -> type:
         module, _, attribute = self.path.partition(":")
         return getattr(importlib.import_module(module), attribute)
 
@@ -81,31 +79,25 @@ LAYERS = {
             "lru",
             "rnnzoo.layers:LRU",
             "linear recurrent unit: diagonal, complex, |eigenvalue| < 1",
-            {**_LRU_OPTIONS, **_LINEAR_OPTIONS},
+            _LRU_OPTIONS,
         ),
         Entry(
             "complex_rnn",
             "rnnzoo.layers:ComplexRNN",
             "complex diagonal linear RNN without the LRU's normalization and parametrization",
-            {"state_size": None, **_RING_OPTIONS, **_LINEAR_OPTIONS},
+            _COMPLEX_RNN_OPTIONS,
         ),
         Entry(
             "linear_rnn",
             "rnnzoo.layers:LinearRNN",
             "linear RNN with a dense matrix, or block-diagonal with several heads",
-            {"heads": 1, "state_size": None, **_LINEAR_OPTIONS},
+            {"heads": 1, "state_size": None, "go_backwards": False, "seed": None},
         ),
         Entry(
             "lru_block",
             "rnnzoo.layers:LRUBlock",
             "residual block of deep models: norm, LRU, GELU, GLU, dropout, skip",
-            {
-                "norm": "batch",
-                "norm_first": True,
-                "dropout": 0.0,
-                **_LRU_OPTIONS,
-                **_LINEAR_OPTIONS,
-            },
+            {"norm": "batch", "norm_first": True, "dropout": 0.0, **_LRU_OPTIONS},
         ),
         Entry(
             "tcn",
@@ -155,12 +147,12 @@ LAYERS = {
 }
 
 
-def entry(name):
+def entry(name: str) -> Entry:
     """The entry of that name."""
     return LAYERS[_checks.choice("layer", name, tuple(LAYERS))]
 
 
-def build(name, units, **options):
+def build(name: str, units: int, **options: Any) -> Any:
     """A new layer: ``build("hdetach_lstm", 128, p=0.5)``."""
     found = entry(name)
     for option in options:

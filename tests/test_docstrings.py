@@ -28,7 +28,7 @@ def test_every_public_layer_and_function_has_an_example():
         rnnzoo.TruncatedBPTT,
         rnnzoo.explicit_state,
         rnnzoo.load,
-        rnnzoo.export.export,
+        rnnzoo.export_model,
         rnnzoo.stack,
     ]
     for thing in public:

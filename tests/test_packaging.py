@@ -11,6 +11,8 @@ import zipfile
 
 import pytest
 
+import rnnzoo
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 
@@ -41,6 +43,7 @@ def test_the_wheel_holds_the_package_alone_and_all_of_it(wheel):
         if path.is_file() and "__pycache__" not in path.parts
     }
     assert here <= names, f"not in the wheel: {here - names}"
+    assert wheel.read("rnnzoo/py.typed") == b""  # type checkers read the annotations of such alone
 
 
 def test_the_saved_models_stay_small():
@@ -57,6 +60,27 @@ def test_the_metadata_names_command_extras_and_licence(wheel):
     points = configparser.ConfigParser()
     points.read_string(wheel.read(f"{info}/entry_points.txt").decode())
     assert points["console_scripts"]["rnnzoo"] == "rnnzoo.cli:main"
+
+
+def test_the_citation_is_of_this_version_and_licence():
+    lines = (ROOT / "CITATION.cff").read_text(encoding="utf-8").splitlines()
+    assert [line for line in lines if line.startswith(("version:", "license:"))] == [
+        f"version: {rnnzoo.__version__}",
+        "license: Apache-2.0",
+    ]
+
+
+def test_dependencies_have_bounds_above_and_below_and_those_here_are_within():
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg")
+    for line in config["options"]["install_requires"].split():
+        name, lowest, above = re.fullmatch(r"([\w-]+)>=([\d.]+),<([\d.]+)", line).groups()
+        here, low, high = map(_numbers, (importlib.metadata.version(name), lowest, above))
+        assert low <= here < high, f"{line}, and {here} is installed"
+
+
+def _numbers(version):
+    return [int(part) for part in re.match(r"[\d.]*\d", version)[0].split(".")]
 
 
 def test_every_extra_together_has_one_tensorflow():

@@ -34,21 +34,23 @@ Source: Miller & Hardt, *Stable Recurrent Models* (ICLR 2019), Lemma 1 and Theor
 through several layers is derived here.
 """  # noqa: E501
 
+from __future__ import annotations
+
 import math
+from collections.abc import Iterable
 
 import keras
 
 from rnnzoo import _checks
 from rnnzoo.certificates import _measure, _rewrite
+from rnnzoo.certificates._conclusions import LONGEST, layer_certificate, problem_of, shortest
 from rnnzoo.certificates._recurrent import analysis
-from rnnzoo.certificates._report import Certificate, LayerCertificate, Verification
+from rnnzoo.certificates._report import Certificate, Verification
 from rnnzoo.certificates._signals import NoBound, Norms
 from rnnzoo.certificates._walk import Walk
 
-LONGEST = 2**20  # the longest truncation that is looked for
 
-
-def contraction(layer, input_bound=None):
+def contraction(layer: keras.layers.Layer, input_bound: float | None = None) -> float | None:
     r"""An upper bound of the gain of one unmasked step of a recurrent layer.
 
     $$\|\phi(s, x) - \phi(s', x)\| \le \lambda \|s - s'\|$$
@@ -91,7 +93,9 @@ def contraction(layer, input_bound=None):
         ) from None
 
 
-def certify(model, epsilon=None, input_bound=None):
+def certify(
+    model: keras.Model, epsilon: float | None = None, input_bound: float | None = None
+) -> Certificate:
     r"""State how fast a model forgets, and the truncation length that follows.
 
     $$\|y_t - y^k_t\|_\infty \le \varepsilon \quad\text{for every input and every } t$$
@@ -136,19 +140,24 @@ def certify(model, epsilon=None, input_bound=None):
             "`model` must have a recurrent layer. "
             f"Received: {type(model).__name__} {model.name!r}, which has none"
         )
-    problem, unknown_input = _problem(walk, input_bound)
+    problem, unknown_input = problem_of(walk, input_bound)
     if unknown_input and epsilon is not None:
         raise ValueError(f"`input_bound` must be given: {problem}. Received: input_bound=None")
     k = None
     if epsilon is not None and problem is None:
-        k = _shortest(lambda k: max(s.error(k).sup for s in walk.outputs), epsilon)
+        k = shortest(lambda k: max(s.error(k).sup for s in walk.outputs), epsilon)
         if k is None:
             problem = f"the bound stays above epsilon up to k = {LONGEST}"
-    layers = tuple(_layer(step, epsilon) for step in walk.steps)
+    layers = tuple(layer_certificate(step, epsilon) for step in walk.steps)
     return Certificate(model.name, layers, epsilon, input_bound, k, problem, tuple(walk.outputs))
 
 
-def truncate(model, k=None, epsilon=None, input_bound=None):
+def truncate(
+    model: keras.Model,
+    k: int | None = None,
+    epsilon: float | None = None,
+    input_bound: float | None = None,
+) -> keras.Model:
     """The feed-forward model of Theorem 1: every output sees the last k steps alone.
 
     Args:
@@ -200,7 +209,9 @@ def truncate(model, k=None, epsilon=None, input_bound=None):
     return _rewrite.truncated(model, k)
 
 
-def verify(truncated, data, input_bound=None):
+def verify(
+    truncated: keras.Model, data: Iterable, input_bound: float | None = None
+) -> Verification:
     """Measure the error of a truncated model on data, beside its bound.
 
     Args:
@@ -240,59 +251,3 @@ def verify(truncated, data, input_bound=None):
 
 def _bound(value):
     return None if value is None else _checks.real("input_bound", value, 0.0, low_open=True)
-
-
-def _problem(walk, input_bound):
-    """Why there is no certificate (or None), and whether it is `input_bound` that is missing."""
-    for step in walk.steps:
-        name = f"{type(step.layer).__name__} {step.layer.name!r}"
-        if step.reason:
-            return f"{name}: {step.reason}", False
-        if not step.lemma:
-            continue
-        missing = not step.known and not math.isfinite(
-            max(step.lemma.start, step.lemma.contraction)
-        )
-        if missing and input_bound is None:
-            return f"the states of {name} are bounded through its inputs alone", True
-        if missing:
-            return f"the size of the inputs of {name} is not known", False
-        if step.lemma.steps is None:
-            rate = step.lemma.contraction
-            return f"{name} has the contraction bound {rate:.6g}, which is not below 1", False
-    if not all(math.isfinite(signal.error(1).sup) for signal in walk.outputs):
-        return "an error meets a signal whose size is not known", input_bound is None
-    return None, False
-
-
-def _shortest(error, epsilon):
-    """A k with error(k) <= epsilon: by doubling, then by bisection; None up to `LONGEST`."""
-    high = 1
-    while not error(high) <= epsilon:  # nor where it is NaN
-        if high >= LONGEST:
-            return None
-        high *= 2
-    low = high // 2  # above epsilon, or 0
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if error(middle) <= epsilon else (middle, high)
-    return high
-
-
-def _layer(step, epsilon):
-    layer = step.layer
-    found = {"name": layer.name, "kind": type(layer).__name__, "reason": step.reason}
-    if step.lemma is None:
-        return LayerCertificate(**found, lipschitz=step.lipschitz)
-    lemma, k = step.lemma, None
-    if epsilon is not None and lemma.steps is not None and math.isfinite(lemma.start):
-        k = _shortest(lambda k: lemma.decay(k).sup, epsilon)
-    return LayerCertificate(
-        **found,
-        norm=lemma.norm,
-        contraction=lemma.contraction,
-        steps=lemma.steps,
-        lipschitz=step.lipschitz,
-        start=lemma.start,
-        k=k,
-    )

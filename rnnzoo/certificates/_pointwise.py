@@ -11,25 +11,24 @@ import math
 import keras
 import numpy as np
 
+from rnnzoo.activations import facts
 from rnnzoo.certificates._signals import EPSILON, NoBound, Norms, Signal, plus, times, up
 from rnnzoo.certificates._weights import Affine, check_arithmetic, image, stored
-from rnnzoo.layers.stable_rnn import LIPSCHITZ
 
 _layers = keras.layers
 
 
 def activated(activation, signal):
-    """After an activation; the Jacobian of softmax, diag(p) - p p', has norms of at most 1/2."""
-    n = signal.features
-    if activation is keras.activations.softmax:
-        halved = lambda e: Norms.of(times(0.5, e.sup), times(0.5, e.two), n)  # noqa: E731
-        return signal.mapped(n, Norms(1.0, 1.0), halved)
-    if activation not in LIPSCHITZ:
+    """After an activation."""
+    n, known = signal.features, facts(activation)
+    if known.lipschitz is None:
         name = getattr(activation, "__name__", activation)
         raise NoBound(f"its activation {name} has no known Lipschitz constant")
-    slope = LIPSCHITZ[activation]
-    size = image(activation, n, signal.size)
-    return signal.mapped(n, size, lambda e: _scaled(e, slope, n))
+    if known.elementwise:
+        size = image(activation, n, signal.size)
+    else:  # softmax, whose values sum to 1
+        size = Norms(known.bound, 1.0)
+    return signal.mapped(n, size, lambda e: _scaled(e, known.lipschitz, n))
 
 
 def _scaled(norms, factor, features):

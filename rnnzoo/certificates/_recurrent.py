@@ -18,10 +18,10 @@ import math
 import keras
 import numpy as np
 
+from rnnzoo.activations import facts
 from rnnzoo.certificates._linear import LRU, LinearRNN
 from rnnzoo.certificates._signals import NoBound, Norms, geometric, power, times, up
 from rnnzoo.certificates._weights import (
-    BOUNDED,
     Affine,
     check_arithmetic,
     gate_weights,
@@ -33,7 +33,7 @@ from rnnzoo.layers._gains import GRUGain, LSTMGain
 from rnnzoo.layers._lru_cell import LRUCell
 from rnnzoo.layers.linear_rnn import LinearRNNCell
 from rnnzoo.layers.stable_lstm import StableLSTM, StableLSTMCell
-from rnnzoo.layers.stable_rnn import LIPSCHITZ, StableRNNCell
+from rnnzoo.layers.stable_rnn import StableRNNCell
 
 MOST_STEPS = 64  # the longest r tried for a contraction of r steps
 
@@ -50,16 +50,16 @@ class SimpleRNN:
     def __init__(self, cell, size):
         kernel, recurrent, bias = gate_weights(cell)
         self.units, activation = cell.units, cell.activation
-        if activation not in LIPSCHITZ:
+        known = facts(activation)
+        if known.lipschitz is None or not known.elementwise:
             raise NoBound("its activation has no known Lipschitz constant")
-        self.slope = LIPSCHITZ[activation]
+        self.slope = known.lipschitz
         self.inputs = times(self.slope, spectral(kernel))
         self.contraction = times(self.slope, spectral(recurrent))
         self.steps = 1 if self.contraction < 1.0 else None
         driven = image(activation, self.units, Affine(kernel, bias).size(size))
-        bound = BOUNDED.get(activation.__name__, math.inf)
         two = times(driven.two, geometric(self.contraction, None))
-        self.size = Norms.of(bound, two, self.units)
+        self.size = Norms.of(known.bound, two, self.units)
         self.start = self.size.two
 
     def decay(self, k):

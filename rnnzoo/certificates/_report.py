@@ -1,5 +1,7 @@
 """What `certify` and `verify` answer: small frozen objects with a readable form."""
 
+from __future__ import annotations
+
 import dataclasses
 import io
 import math
@@ -57,7 +59,7 @@ class Certificate:
     problem: str | None
     _outputs: tuple = dataclasses.field(repr=False, compare=False)
 
-    def bound(self, k, norm="sup"):
+    def bound(self, k: int, norm: str = "sup") -> float:
         """The most by which an output, at any step, differs in the model truncated to `k` steps.
 
         `norm` is over the features of a step: `"sup"` (default) or `"2"`. Infinity where nothing is
@@ -68,7 +70,7 @@ class Certificate:
         errors = [signal.error(k) for signal in self._outputs]
         return max(e.sup if norm == "sup" else e.two for e in errors)
 
-    def to_dict(self):
+    def to_dict(self) -> dict:
         """Everything but `bound`, in plain types."""
         names = ("model", "epsilon", "input_bound", "k", "problem")
         layers = [dataclasses.asdict(layer) for layer in self.layers]
@@ -115,7 +117,7 @@ class Verification:
         """worst / bound: how tight the bound is; 0 where both are 0."""
         return self.worst / self.bound if self.bound else math.inf if self.worst else 0.0
 
-    def to_dict(self):
+    def to_dict(self) -> dict:
         return {**dataclasses.asdict(self), "ratio": self.ratio}
 
     def __str__(self):

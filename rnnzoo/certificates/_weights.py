@@ -6,14 +6,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from rnnzoo.activations import facts
 from rnnzoo.certificates._signals import NoBound, Norms, plus, times, up
 from rnnzoo.layers._recurrent import HALF_PRECISION
 from rnnzoo.layers.constraints import spectral_norm_slack
-from rnnzoo.layers.stable_rnn import LIPSCHITZ
-
-# Activations whose values lie in [-b, b].
-BOUNDED = {"tanh": 1.0, "sigmoid": 1.0, "hard_sigmoid": 1.0, "hard_tanh": 1.0, "softsign": 1.0}
-BOUNDED |= {"relu6": 6.0, "sparse_sigmoid": 1.0}
 
 
 def check_arithmetic(layer):
@@ -53,9 +49,8 @@ def gate_weights(cell):
 
 def image(activation, units, before):
     """`Norms` of activation(a) from those of `a`."""
-    bound = BOUNDED.get(activation.__name__, math.inf)
+    slope, bound = facts(activation).lipschitz, facts(activation).bound
     at_zero = abs(float(activation(keras.ops.zeros([], "float64")))) * (1.0 + 1e-6)
-    slope = LIPSCHITZ[activation]
     sup = min(plus(times(slope, before.sup), at_zero), bound)
     two = plus(times(slope, before.two), up(at_zero * math.sqrt(units)))
     return Norms.of(sup, two, units)

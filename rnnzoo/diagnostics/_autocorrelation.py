@@ -1,8 +1,11 @@
 """How long inputs resemble themselves."""
 
+from __future__ import annotations
+
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from rnnzoo import _checks
 from rnnzoo._figures import new_figure
@@ -33,7 +36,9 @@ class Autocorrelation(NamedTuple):
         return axes.figure
 
 
-def autocorrelation(inputs, max_lag=None, center=False):
+def autocorrelation(
+    inputs: ArrayLike, max_lag: int | None = None, center: bool = False
+) -> Autocorrelation:
     r"""The autocorrelation of sequences, and the sum of two exponentials nearest to it.
 
     $$R(\Delta) = \operatorname{mean}_{n,t,f}\ x_{ntf}\,x_{n,t+\Delta,f} \approx

@@ -1,11 +1,14 @@
 """What theory says of one linear unit h_t = lambda h_{t-1} + x_t, in closed form."""
 
+from __future__ import annotations
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 from rnnzoo import _checks
 
 
-def state_second_moment(eigenvalue, rho=0.0):
+def state_second_moment(eigenvalue: ArrayLike, rho: float = 0.0) -> np.ndarray:
     r"""The second moment of the state of one linear unit, in its stationary regime.
 
     $$E|h|^2 = \frac{1-\rho^2|\lambda|^2}{(1-|\lambda|^2)\,|1-\rho\lambda|^2},\qquad
@@ -34,7 +37,7 @@ def state_second_moment(eigenvalue, rho=0.0):
     return _moment(a, b, rho).real
 
 
-def sensitivity_second_moment(eigenvalue, rho=0.0):
+def sensitivity_second_moment(eigenvalue: ArrayLike, rho: float = 0.0) -> np.ndarray:
     r"""The second moment of the derivative of the state by the eigenvalue, stationary.
 
     $$E\left|\frac{dh}{d\lambda}\right|^2 = \left.\partial_a\partial_b
@@ -68,7 +71,9 @@ def sensitivity_second_moment(eigenvalue, rho=0.0):
     return (_moment(a, b, rho) * (by_a * by_b + mixed)).real
 
 
-def teacher_student_loss(student, teacher, normalized=False):
+def teacher_student_loss(
+    student: ArrayLike, teacher: ArrayLike, normalized: bool = False
+) -> np.ndarray:
     r"""Half the mean squared difference of two linear units that are given the same white input.
 
     $$L = \frac12\left[\frac{g^2}{1-|\lambda|^2} + \frac{g_*^2}{1-|\lambda_*|^2}
@@ -105,7 +110,9 @@ def teacher_student_loss(student, teacher, normalized=False):
     return 0.5 * (own[0] + own[1]) - (gains[0] * gains[1] / (1.0 - one * np.conj(other))).real
 
 
-def teacher_student_hessian(modulus, normalized=False):
+def teacher_student_hessian(
+    modulus: ArrayLike, normalized: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
     r"""The second derivatives of `teacher_student_loss` by modulus and angle, at the teacher.
 
     $$\frac{\partial^2 L}{\partial\nu^2} = \frac{1+\nu^2}{(1-\nu^2)^3},\qquad

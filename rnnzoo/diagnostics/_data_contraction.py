@@ -1,16 +1,19 @@
 """How contractive a model's recurrent steps are on the states that data reaches."""
 
-from typing import NamedTuple
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 
 import keras
 import ml_dtypes
 import numpy as np
 import tensorflow as tf
 
-from rnnzoo import _checks, _keras, graphs
+from rnnzoo import _checks, graphs
 from rnnzoo._figures import new_figure
 from rnnzoo.diagnostics import _data
-from rnnzoo.graphs import functional_of
+from rnnzoo.diagnostics._steps import LayerSteps, model_before
 
 _ROWS = 8192  # of the cell's batch at once
 
@@ -23,7 +26,7 @@ class DataContraction(NamedTuple):
     pair_ratios: np.ndarray
     jacobian_norms: np.ndarray
 
-    def plot(self, axes=None):
+    def plot(self, axes: Any = None) -> Any:
         """Histograms of both, on `axes` or in a new figure; returns the figure."""
         if axes is None:
             axes = new_figure(4.5, 3.4).subplots()
@@ -37,7 +40,14 @@ class DataContraction(NamedTuple):
         return axes.figure
 
 
-def data_contraction(model, data, points=256, norm=2, seed=0, batch_size=32):
+def data_contraction(
+    model: keras.Model,
+    data: Iterable,
+    points: int = 256,
+    norm: int | str = 2,
+    seed: int = 0,
+    batch_size: int = 32,
+) -> dict[str, DataContraction]:
     r"""The gains of each recurrent layer's step at states and inputs that the data reaches.
 
     $$\hat\lambda = \max_{p, q} \frac{\|\phi(s_q, x_p) - \phi(s_p, x_p)\|}{\|s_q - s_p\|},
@@ -98,29 +108,12 @@ def data_contraction(model, data, points=256, norm=2, seed=0, batch_size=32):
     for node in nodes:
         layer = node.operation
         walk = walks.setdefault(layer.name, _Walk(layer, points, seed))
-        walk.befores.append(_model_before(functional_of(model), node))
+        walk.befores.append(model_before(model, node))
     for x, _, _ in _data.batches(data, batch_size, targets=False):
         for walk in walks.values():
             for before in walk.befores:
                 walk.sample(before(x, training=False))
     return {name: _measure(walk, order) for name, walk in walks.items()}
-
-
-def _model_before(functional, node):
-    """The model from the inputs to those of one call of a recurrent layer."""
-    name, inputs = node.operation.name, node.input_tensors[0]
-    given = (*node.arguments.args[1:2], node.arguments.kwargs.get("initial_state"))
-    if any(state is not None for state in given):
-        raise ValueError(
-            "`model` must give its recurrent layers no initial state. "
-            f"Received: {name!r}, which is given one"
-        )
-    if len(inputs.shape) != 3:
-        raise ValueError(
-            "`model` must have recurrent layers over inputs [B, T, F]. "
-            f"Received: {name!r} over inputs of shape {inputs.shape}"
-        )
-    return keras.Model(functional.input, inputs)
 
 
 class _Walk:
@@ -130,55 +123,27 @@ class _Walk:
         self.layer, self.points, self.befores = layer, points, []
         self.random = np.random.default_rng(seed)
         self.keys, self.states, self.inputs = np.zeros(0), None, None
-        self.run = tf.function(self._run, autograph=False, reduce_retracing=True)
-        self.phi = tf.function(self._phi, autograph=False, reduce_retracing=True)
+        self.steps = LayerSteps(layer)
+        self.run = tf.function(self.steps.entering, autograph=False, reduce_retracing=True)
+        self.phi = tf.function(self.steps.step, autograph=False, reduce_retracing=True)
 
     def sample(self, inputs):
         """Take the steps of a batch into the sample: those with the smallest random keys stay."""
-        mask = _keras.mask_of(inputs)
-        present = np.ones(inputs.shape[:2], bool) if mask is None else np.asarray(mask)
-        if self.layer.go_backwards:
-            inputs, present = tf.reverse(inputs, [1]), present[:, ::-1]
-        states = self.run(inputs, tf.constant(present)).numpy()
+        inputs, present = self.steps.ordered(inputs)
+        before = self.run(inputs, tf.constant(present)).numpy()
         keys = np.concatenate([self.keys, self.random.random(int(present.sum()))])
-        states, inputs = states[present.T], inputs.numpy().transpose(1, 0, 2)[present.T]
+        states, inputs = before[present], inputs.numpy()[present]
         if self.states is not None:
             states = np.concatenate([self.states, states])
             inputs = np.concatenate([self.inputs, inputs])
         kept = np.argsort(keys)[: self.points]
         self.keys, self.states, self.inputs = keys[kept], states[kept], inputs[kept]
 
-    def _run(self, inputs, present):
-        """The state before each step, [T, B, S]."""
-        start = self._flat(self.layer.get_initial_state(batch_size=tf.shape(inputs)[0]))
-
-        def step(state, at):
-            x, real = at
-            return tf.where(real[:, None], self._phi(state, x), state)
-
-        after = tf.scan(step, (tf.transpose(inputs, [1, 0, 2]), tf.transpose(present)), start)
-        return tf.concat([start[None], after], 0)[:-1]
-
-    def _phi(self, state, x):
-        """One step on states side by side, [B, S] -> [B, S]."""
-        layer, dtype = self.layer, self.layer.compute_dtype
-        sizes = keras.tree.flatten(layer.state_size)
-        parts = tf.split(tf.cast(state, dtype), sizes, axis=-1)
-        parts = keras.tree.pack_sequence_as(layer.state_size, parts)
-        options = {"training": False} if _keras.takes_training(layer.cell) else {}
-        return self._flat(layer.cell(tf.cast(x, dtype), parts, **options)[1])
-
-    def _flat(self, states):
-        return tf.concat([tf.cast(s, self._dtype()) for s in keras.tree.flatten(states)], axis=-1)
-
-    def _dtype(self):
-        return tf.float64 if self.layer.compute_dtype == "float64" else tf.float32
-
     def jacobians(self, states, x):
         with tf.GradientTape() as tape:
             states = tf.constant(states)
             tape.watch(states)
-            after = self._phi(states, tf.constant(x))
+            after = self.steps.step(states, tf.constant(x))
         return tape.batch_jacobian(after, states).numpy().astype(np.float64)
 
 

@@ -1,5 +1,9 @@
 """The step that Adam takes for each weight, per unit of gradient."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import keras
 import numpy as np
 
@@ -7,7 +11,9 @@ from rnnzoo import _checks, _keras
 from rnnzoo._figures import new_figure
 
 
-def effective_learning_rate(optimizer, gradient="moment"):
+def effective_learning_rate(
+    optimizer: keras.optimizers.Optimizer, gradient: str = "moment"
+) -> dict[str, np.ndarray]:
     r"""The step of Adam for each single weight, relative to a gradient.
 
     $$\eta_j = \frac{\alpha\sqrt{1-\beta_2^t}}{\sqrt{v_j}+\epsilon}$$
@@ -103,7 +109,7 @@ class EffectiveLearningRate(keras.callbacks.Callback):
     ([1, 2], 3)
     """
 
-    def __init__(self, every=1, gradient="moment"):
+    def __init__(self, every: int = 1, gradient: str = "moment"):
         super().__init__()
         self.every = _checks.integer("every", every)
         self.gradient = _checks.choice("gradient", gradient, ("moment", "ones"))
@@ -117,7 +123,7 @@ class EffectiveLearningRate(keras.callbacks.Callback):
             self.epochs.append(epoch + 1)
             self.rates.append(effective_learning_rate(self.model.optimizer, self.gradient))
 
-    def plot(self, axes=None, **options):
+    def plot(self, axes: Any = None, **options: Any) -> Any:
         """Each weight's median and quartiles by epoch, on `axes` or in a new figure."""
         if not self.epochs:
             raise ValueError("A plot needs a recorded epoch. Received: no training so far")

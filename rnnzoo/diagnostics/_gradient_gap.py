@@ -1,5 +1,8 @@
 """How much of the gradient is lost when it is truncated."""
 
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import keras
@@ -30,7 +33,14 @@ class GradientGap(NamedTuple):
         return axes.figure
 
 
-def gradient_gap(model, data, k, loss=None, mode="gradient", batch_size=32):
+def gradient_gap(
+    model: keras.Model,
+    data: Iterable,
+    k: int | Sequence[int],
+    loss: str | Callable | None = None,
+    mode: str = "gradient",
+    batch_size: int = 32,
+) -> GradientGap:
     r"""The distance between the gradient of a data set's loss and the one truncated to k steps.
 
     $$\delta_k = \big\| \nabla_w L(w) - \nabla_w L^k(w) \big\|_2,\qquad

@@ -1,5 +1,8 @@
 """How far back the gradient of a loss reaches."""
 
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import keras
@@ -30,8 +33,15 @@ class GradientOverDistance(NamedTuple):
 
 
 def gradient_over_distance(
-    model, data, max_distance=64, loss=None, layer=None, block=None, batch_size=16, time_local=()
-):
+    model: keras.Model,
+    data: Iterable,
+    max_distance: int = 64,
+    loss: str | Callable | None = None,
+    layer: str | None = None,
+    block: int | None = None,
+    batch_size: int = 16,
+    time_local: Sequence[str | type] = (),
+) -> GradientOverDistance:
     r"""The mean over a data set of the norm of a loss's gradient at an input, by their distance.
 
     $$g_i = \operatorname{mean}_{t} \left\| \partial \ell_{t+i} / \partial x_t \right\|_2,
@@ -186,7 +196,7 @@ class _Measure:
             hidden, flat = self.head(x, training=False), keras.tree.flatten(x)
             mask = _keras.mask_of(hidden)
             x = [hidden, *(flat[i] for i in self.others)]
-        inputs = self.stream._flat_inputs(x)
+        inputs = self.stream.flat_inputs(x)
         kinds = {t.name: tf.as_dtype(t.dtype) for t in self.stream.model.inputs}
         if not kinds[names[0]].is_floating:
             raise _without_gradient(kinds[names[0]])

@@ -1,5 +1,8 @@
 """The gradient of an LSTM, split into the path along its cell state and all other paths."""
 
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import keras
@@ -34,7 +37,13 @@ class GradientPaths(NamedTuple):
         return axes.figure
 
 
-def gradient_paths(model, data, loss=None, layer=None, batch_size=32):
+def gradient_paths(
+    model: keras.Model,
+    data: Iterable,
+    loss: str | Callable | None = None,
+    layer: str | None = None,
+    batch_size: int = 32,
+) -> GradientPaths:
     r"""The parts of an LSTM's gradient that come along the cell state alone, and all others.
 
     The derivative of a step $(c_{t-1}, h_{t-1}) \to (c_t, h_t)$ is $A_t + B_t$:

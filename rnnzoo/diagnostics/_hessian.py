@@ -1,7 +1,11 @@
 """The curvature of a data set's loss: the Hessian, or its largest eigenpairs."""
 
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -35,7 +39,15 @@ class Hessian(NamedTuple):
         return axes.figure
 
 
-def hessian(model, data, loss=None, top=None, tolerance=1e-6, seed=0, batch_size=32):
+def hessian(
+    model: keras.Model,
+    data: Iterable,
+    loss: str | Callable | None = None,
+    top: int | None = None,
+    tolerance: float = 1e-6,
+    seed: int = 0,
+    batch_size: int = 32,
+) -> Hessian:
     r"""The second derivatives of a data set's loss by all trainable weights, or their largest
     eigenpairs.
 
@@ -107,11 +119,11 @@ def hessian(model, data, loss=None, top=None, tolerance=1e-6, seed=0, batch_size
 
 def _check_forms(model):
     for layer in _keras.flat_layers(model):
-        if getattr(layer, "form", "auto") not in ("auto", "autodiff"):
+        if getattr(layer, "form", "auto") not in ("auto", "plain", "autodiff"):
             raise ValueError(
                 "`model` must have layers that can be differentiated twice. "
                 f"Received: {layer.name!r} with form={layer.form!r}, a hand-written adjoint; "
-                "give it form='autodiff'"
+                "give it form='plain'"
             )
 
 

@@ -1,5 +1,8 @@
 """How the state depends on an earlier state: entries of the Jacobian, on and off the diagonal."""
 
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import keras
@@ -47,7 +50,14 @@ class Jacobian(NamedTuple):
         return axes.figure
 
 
-def jacobian(model, data, distance, start=0, layer=None, batch_size=32):
+def jacobian(
+    model: keras.Model,
+    data: Iterable,
+    distance: int | Sequence[int],
+    start: int = 0,
+    layer: str | None = None,
+    batch_size: int = 32,
+) -> Jacobian:
     r"""The entries of the derivative of a recurrent layer's state by an earlier one.
 
     $$J^{(d)} = \frac{\partial h_{t+d}}{\partial h_t}

@@ -1,7 +1,11 @@
 """How strongly the states depend on the recurrent weights."""
 
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -33,7 +37,13 @@ class Sensitivity(NamedTuple):
         return axes.figure
 
 
-def sensitivity(model, data, layer=None, weights=None, batch_size=8):
+def sensitivity(
+    model: keras.Model,
+    data: Iterable,
+    layer: str | None = None,
+    weights: Sequence | None = None,
+    batch_size: int = 8,
+) -> Sensitivity:
     r"""The second moment of the derivative of a recurrent layer's state by its recurrent weights.
 
     $$M_t(w) = E\left\|\frac{d h_t}{d w}\right\|_2^2,\qquad

@@ -1,8 +1,12 @@
 """How large states, outputs and gradients are, layer by layer."""
 
+from __future__ import annotations
+
 import contextlib
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -32,7 +36,9 @@ class SignalPropagation(NamedTuple):
         return axes[0].figure
 
 
-def signal_propagation(model, data, loss=None, batch_size=32):
+def signal_propagation(
+    model: keras.Model, data: Iterable, loss: str | Callable | None = None, batch_size: int = 32
+) -> SignalPropagation:
     r"""The variances of a model's states and outputs, and of the loss's gradients by them.
 
     $$E[h^2],\qquad E[y^2],\qquad E\big[(\partial L/\partial y)^2\big],\qquad

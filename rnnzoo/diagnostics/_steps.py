@@ -28,28 +28,32 @@ def the_recurrent_node(model, layer, kind=keras.layers.RNN, words="recurrent"):
     return nodes[0 if layer is None else names.index(layer)]
 
 
-class Steps:
-    """The steps of one recurrent layer: what reaches it, states side by side, derivatives."""
+def model_before(model, node):
+    """The model from the inputs to those of one call of a recurrent layer."""
+    name, inputs = node.operation.name, node.input_tensors[0]
+    given = (*node.arguments.args[1:2], node.arguments.kwargs.get("initial_state"))
+    if any(state is not None for state in given):
+        raise ValueError(
+            "`model` must give its recurrent layers no initial state. "
+            f"Received: {name!r}, which is given one"
+        )
+    if len(inputs.shape) != 3:
+        raise ValueError(
+            "`model` must have recurrent layers over inputs [B, T, F]. "
+            f"Received: {name!r} over inputs of shape {inputs.shape}"
+        )
+    return graphs.head(model, inputs)
 
-    def __init__(self, model, node):
-        self.layer, inputs = node.operation, node.input_tensors[0]
-        given = (*node.arguments.args[1:2], node.arguments.kwargs.get("initial_state"))
-        if any(state is not None for state in given):
-            raise ValueError(
-                "`model` must give its recurrent layers no initial state. "
-                f"Received: {self.layer.name!r}, which is given one"
-            )
-        if len(inputs.shape) != 3:
-            raise ValueError(
-                "`model` must have recurrent layers over inputs [B, T, F]. "
-                f"Received: {self.layer.name!r} over inputs of shape {inputs.shape}"
-            )
-        self.before = keras.Model(functional_of(model)._inputs_struct, inputs)
-        self.dtype = tf.float64 if self.layer.compute_dtype == "float64" else tf.float32
 
-    def sequences(self, x):
-        """What reaches the layer, `[T, B, F]`, and which steps are real, `[T, B]`, in its order."""
-        inputs = self.before(x, training=False)
+class LayerSteps:
+    """The steps of one recurrent layer, on states side by side `[B, S]`: (h, c) of an LSTM."""
+
+    def __init__(self, layer):
+        self.layer = layer
+        self.dtype = tf.float64 if layer.compute_dtype == "float64" else tf.float32
+
+    def ordered(self, inputs):
+        """The layer's inputs as `[T, B, F]`, and which steps are real, `[T, B]`, in its order."""
         mask = _keras.mask_of(inputs)
         present = np.ones(inputs.shape[:2], bool) if mask is None else np.asarray(mask, bool)
         if self.layer.go_backwards:
@@ -77,8 +81,25 @@ class Steps:
 
         return tf.scan(step, (inputs, present), self.start(tf.shape(inputs)[1]))
 
+    def entering(self, inputs, present):
+        """The state before each step, `[T, B, S]`."""
+        start = self.start(tf.shape(inputs)[1])
+        return tf.concat([start[None], self.states(inputs, present)], 0)[:-1]
+
     def _flat(self, states):
         return tf.concat([tf.cast(s, self.dtype) for s in keras.tree.flatten(states)], axis=-1)
+
+
+class Steps(LayerSteps):
+    """The steps of one call of a recurrent layer in a model: what reaches it, and derivatives."""
+
+    def __init__(self, model, node):
+        super().__init__(node.operation)
+        self.before = model_before(model, node)
+
+    def sequences(self, x):
+        """What reaches the layer, `[T, B, F]`, and which steps are real, `[T, B]`, in its order."""
+        return self.ordered(self.before(x, training=False))
 
     def derivatives(self, state, x, variables=()):
         """(the next state `[B, S]`, its derivatives `[B, S, ...]` by the state and by variables).

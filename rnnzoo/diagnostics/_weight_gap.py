@@ -1,5 +1,7 @@
 """How far apart the weights of two models are."""
 
+from __future__ import annotations
+
 from typing import NamedTuple
 
 import keras
@@ -25,7 +27,7 @@ class WeightGap(NamedTuple):
         return axes.figure
 
 
-def weight_gap(a, b):
+def weight_gap(a: keras.layers.Layer, b: keras.layers.Layer) -> WeightGap:
     r"""The Euclidean distance between the weights of two models of one structure.
 
     $$d = \Big(\sum_j \|W^a_j - W^b_j\|_F^2\Big)^{1/2}$$

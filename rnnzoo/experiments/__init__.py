@@ -4,10 +4,16 @@
 What an experiment's file defines is told in `rnnzoo.experiments._experiment`.
 """
 
+from __future__ import annotations
+
 import importlib
-from typing import NamedTuple
+import os
+from typing import TYPE_CHECKING, NamedTuple
 
 from rnnzoo import _checks
+
+if TYPE_CHECKING:
+    import rich.console
 
 SCALES = ("smoke", "desk", "paper")
 
@@ -138,12 +144,12 @@ _TABLE = {
 }
 
 
-def names():
+def names() -> tuple[str, ...]:
     """The IDs of the experiments."""
     return tuple(_TABLE)
 
 
-def describe(id):
+def describe(id: str) -> Description:
     """What an experiment is and costs.
 
     >>> from rnnzoo import experiments
@@ -153,7 +159,14 @@ def describe(id):
     return Description(id, *_TABLE[_checks.choice("id", id, names())])
 
 
-def reproduce(id, scale="smoke", out_dir=None, only=None, console=None, jobs=1):
+def reproduce(
+    id: str,
+    scale: str = "smoke",
+    out_dir: str | os.PathLike | None = None,
+    only: str | None = None,
+    console: rich.console.Console | None = None,
+    jobs: int = 1,
+) -> dict:
     """Run an experiment, or what is left of it, and write its record and figure.
 
     Args:

@@ -1,7 +1,13 @@
 """A recurrent model as a SavedModel, LiteRT or ONNX file: whole sequences and steps."""
 
+from __future__ import annotations
+
 import json
 import logging
+import os
+import pathlib
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -23,15 +29,15 @@ _log = logging.getLogger(__name__)
 
 
 def export_model(
-    model,
-    directory,
-    version=None,
+    model: keras.Model,
+    directory: str | os.PathLike,
+    version: int | None = None,
     *,
-    format="saved_model",
-    time_local=(),
-    source=None,
-    check=True,
-):
+    format: str = "saved_model",
+    time_local: Sequence[str | type] = (),
+    source: Any = None,
+    check: bool = True,
+) -> pathlib.Path:
     r"""Write `model` with named signatures to ``directory/<version>/``.
 
     $$\text{serving\_default}: (x_{1:T},\,T) \mapsto (y_{1:T},\,s_T),\qquad
@@ -111,7 +117,7 @@ def export_model(
     return target
 
 
-def load_check(directory, model):
+def load_check(directory: str | os.PathLike, model: keras.Model) -> dict:
     """Load an export and compare it with the model that it should be.
 
     Args:
@@ -143,7 +149,7 @@ def load_check(directory, model):
             return _compare(folder, described["format"], signatures)
 
 
-def describe(directory):
+def describe(directory: str | os.PathLike) -> dict:
     """The folder of an export's newest version (or of the one given) and its ``serving.json``."""
     folder = as_path(directory)
     if not (folder / DESCRIPTION).is_file() and _versions(folder):

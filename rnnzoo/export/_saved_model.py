@@ -50,7 +50,7 @@ def check_graph(folder):
     """Refuse XLA-compiled functions and operations that a stock server does not have."""
     for function in graph_functions(folder):
         for part in (function, *function.node_def):
-            if part.attr["_XlaMustCompile"].b:
+            if _keras.compiled_by_xla(part):
                 name = part.signature.name if part is function else part.name
                 raise ExportError(
                     f"{name} is compiled with XLA, which a stock server refuses. Build the layer "

@@ -9,7 +9,9 @@ import tensorflow as tf
 
 from rnnzoo import _keras
 from rnnzoo.certificates._rewrite import Rewrite
+from rnnzoo.layers._masks import step_mask
 from rnnzoo.layers.truncated_wrapper import TruncatedWrapper
+from rnnzoo.recurrences._packing import first
 
 
 def streaming(model):
@@ -68,10 +70,8 @@ class WindowCell(keras.layers.Layer):
         known = tf.concat([tf.cast(past, x.dtype), tf.concat([x, marks], -1)], 1)
         last = known
         if mask is not None:
-            place = tf.range(tf.shape(known)[1])[None]
-            real = tf.cast(known[..., -1], tf.int32)
-            order = tf.argsort(place + real * tf.shape(known)[1], axis=1)
-            last = tf.gather(known, order, batch_dims=1)
+            masked_first = first(known[..., -1] == 0)
+            last = tf.gather(known, masked_first, batch_dims=1)
         last = last[:, tf.shape(last)[1] - self.span :]
         return known, tf.reshape(last, [-1, self.state_size[0]])
 
@@ -84,7 +84,7 @@ class Windows(keras.layers.RNN):
 
     def inner_loop(self, sequences, initial_state, mask, training=False):
         cell, steps = self.cell, tf.shape(sequences)[1]
-        mask = None if mask is None else tf.cast(tf.nest.flatten(mask)[0], tf.bool)
+        mask = step_mask(mask)
         known, past = cell.known(sequences, tf.nest.flatten(initial_state)[0], mask)
         there = known[..., -1] > 0
         if not self.return_sequences:

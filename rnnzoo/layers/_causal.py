@@ -12,7 +12,8 @@ import tensorflow as tf
 from rnnzoo import _checks
 from rnnzoo.initializers import own_seed, reseeded
 from rnnzoo.layers._causal_conv import CausalConv
-from rnnzoo.layers._recurrent import Recurrent
+from rnnzoo.layers._recurrent import OverCell
+from rnnzoo.recurrences._packing import pack, packing, unpack
 
 
 class CausalCell(keras.layers.Layer):
@@ -138,21 +139,14 @@ class _Past:
         return tf.gather(known, self._count[:, None] + tf.range(span)[None], batch_dims=1)
 
 
-class Causal(Recurrent, keras.layers.RNN):
-    """The layer over a `CausalCell`; a subclass sets `cell_class` and documents its arguments."""
+class Causal(OverCell):
+    """The layer over a `CausalCell`, which a subclass makes and whose arguments it documents."""
 
-    cell_class = None
+    half_precision = True  # past inputs, which nothing is summed into
 
-    def __init__(self, units, cell_arguments, **kwargs):
-        self._check_arguments(units, kwargs)
-        cell = self.cell_class(
-            units,
-            **cell_arguments,
-            dtype=kwargs.get("dtype"),
-            trainable=kwargs.get("trainable", True),
-            name=f"{self.cell_class.__name__.removesuffix('Cell').lower()}_cell",
-        )
-        super().__init__(cell, **kwargs)
+    @property
+    def cell_arguments(self):
+        return self.cell.own_arguments
 
     @property
     def state_size(self):
@@ -178,34 +172,14 @@ class Causal(Recurrent, keras.layers.RNN):
             return result
         return (result[0][:, :0], *result[1:]) if self.return_state else result[:, :0]
 
-    def inner_loop(self, sequences, initial_state, mask, training=False):
-        mask = tf.nest.flatten(mask)[0] if mask is not None else None
-        if mask is not None:
-            mask = tf.cast(mask, tf.bool)
-        if self.go_backwards:
-            sequences = tf.reverse(sequences, [1])
-            mask = None if mask is None else tf.reverse(mask, [1])
-        initial_state = tf.nest.flatten(initial_state)
+    def recur(self, sequences, initial_state, mask, training):
         if mask is None:
-            outputs, states = self.cell.run(sequences, initial_state, None, training)
-        else:
-            outputs, states = self._run_masked(sequences, initial_state, mask, training)
-        last = tf.reduce_sum(outputs[:, -1:], axis=1)  # zeros where there is no step at all
-        return last, outputs, states
-
-    def _run_masked(self, sequences, initial_state, mask, training):
-        """Run the real steps alone, side by side; then put each output where its step stands."""
-        count = tf.reduce_sum(tf.cast(mask, tf.int32), axis=1)
-        order = tf.argsort(tf.cast(~mask, tf.int32), axis=1, stable=True)
-        packed = tf.gather(sequences, order, batch_dims=1)
-        # Zeros, not what stands at masked steps: a NaN there must not reach a weight's gradient.
-        real = tf.sequence_mask(count, tf.shape(mask)[1])[..., None]
-        packed = tf.where(real, packed, tf.zeros_like(packed))
-        outputs, states = self.cell.run(packed, initial_state, count, training)
-        newest = tf.cumsum(tf.cast(mask, tf.int32), axis=1) - 1
-        outputs = tf.gather(outputs, tf.maximum(newest, 0), batch_dims=1)
-        visible = self._visible(mask)[..., None]
-        return tf.where(visible, outputs, tf.zeros_like(outputs)), states
+            return self.cell.run(sequences, initial_state, None, training)
+        # The real steps alone, side by side; then each output to where its step stands.
+        packed = packing(mask)
+        x = pack(sequences, packed)
+        outputs, states = self.cell.run(x, initial_state, packed.count, training)
+        return unpack(outputs, packed), states
 
     def compute_output_shape(self, sequences_shape, initial_state_shape=None):
         shape = super().compute_output_shape(sequences_shape)
@@ -216,13 +190,8 @@ class Causal(Recurrent, keras.layers.RNN):
 
     def get_config(self):
         config = super().get_config()
-        del config["cell"], config["unroll"]
-        own = self.cell.get_config()
-        return {**config, **{name: own[name] for name in self.cell.own_arguments}}
-
-    @classmethod
-    def from_config(cls, config):
-        return cls(**config)  # Keras's RNN would look for a cell, which is made here
+        del config["unroll"]
+        return config
 
 
 def dilations(levels):

@@ -11,7 +11,7 @@ import keras
 import tensorflow as tf
 
 from rnnzoo import _checks, _keras
-from rnnzoo.layers._recurrent import HALF_PRECISION, Recurrent
+from rnnzoo.layers._recurrent import HALF_PRECISION, OverCell
 
 
 class LinearCell(keras.layers.Layer):
@@ -72,21 +72,10 @@ class LinearCell(keras.layers.Layer):
         return {**super().get_config(), **own}
 
 
-class LinearRecurrent(Recurrent, _keras.FullPrecisionStates, keras.layers.RNN):
-    """The layer over a `LinearCell`; a subclass sets the class attributes and defines `recur`."""
+class LinearRecurrent(_keras.FullPrecisionStates, OverCell):
+    """The layer over a `LinearCell`; a subclass makes it and defines `recur`."""
 
-    cell_class = cell_name = None
-    cell_arguments = ()  # besides `units`
-
-    def __init__(self, units, cell_arguments, **kwargs):
-        self._check_arguments(units, kwargs)
-        cell = self.cell_class(
-            units,
-            **cell_arguments,
-            dtype=kwargs.get("dtype"),
-            trainable=kwargs.get("trainable", True),
-            name=self.cell_name,
-        )
+    def __init__(self, cell, **kwargs):
         # Without autocast, because states given from outside are to stay in full precision.
         super().__init__(cell, autocast=False, **kwargs)
 
@@ -131,28 +120,4 @@ class LinearRecurrent(Recurrent, _keras.FullPrecisionStates, keras.layers.RNN):
         return self.cell.eigenvalues()
 
     def get_config(self):
-        config = super().get_config()
-        del config["cell"]
-        cell = self.cell.get_config()
-        own = {name: cell[name] for name in ("units", *self.cell_arguments)}
-        return {**config, **own, "form": self.form}
-
-    @classmethod
-    def from_config(cls, config):
-        return cls(**config)  # Keras's RNN would look for a cell, which is made here
-
-
-def real_steps(x, mask):
-    """`x [B, T, F]` with zeros at masked steps: a NaN there must not reach a weight's gradient."""
-    return x if mask is None else tf.where(mask[..., None], x, tf.zeros_like(x))
-
-
-def repeated(outputs, mask):
-    """`outputs [B, T, U]` in which a masked step shows the last real one's, zeros before any."""
-    if mask is None:
-        return outputs
-    newest = tf.cumsum(tf.cast(mask, tf.int32), axis=1) - 1
-    order = tf.argsort(tf.cast(~mask, tf.int32), axis=1, stable=True)
-    step = tf.gather(order, tf.maximum(newest, 0), batch_dims=1)
-    outputs = tf.gather(outputs, step, batch_dims=1)
-    return tf.where(newest[..., None] >= 0, outputs, tf.zeros_like(outputs))
+        return {**super().get_config(), "form": self.form}

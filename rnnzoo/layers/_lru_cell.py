@@ -1,12 +1,10 @@
 """LRUCell: the weights of a linear recurrent unit and one exact step of it."""
 
-import math
-
 import keras
 import numpy as np
 import tensorflow as tf
 
-from rnnzoo import _checks
+from rnnzoo._checks import LRUOptions
 from rnnzoo.layers import _eigenvalues
 from rnnzoo.layers._linear import LinearCell
 from rnnzoo.layers._recurrent import full_precision
@@ -19,9 +17,9 @@ class LRUCell(LinearCell):
     $$h_t = \lambda \odot h_{t-1} + \gamma \odot B x_t,\qquad y_t = \Re[C h_t] + D x_t$$
 
     Args:
-        units, state_size, parametrization, normalization, r_min, r_max, max_phase, seed: As in
-            `LRU`.
-        **kwargs: `name`, `dtype`, `trainable`.
+        units: As in `LRU`.
+        **options_and_kwargs: `state_size`, `parametrization`, `normalization`, `r_min`, `r_max`,
+            `max_phase` and `seed` as in `LRU`; `name`, `dtype`, `trainable`.
 
     Call with inputs `[B, F]` and states `[re h, im h]`, each `[B, N]`; returns the outputs
     `[B, units]` and the new states. Weights and states are float32 under mixed precision, whatever
@@ -39,40 +37,20 @@ class LRUCell(LinearCell):
     (TensorShape([2, 3]), 2, TensorShape([2, 4]))
     """
 
-    def __init__(
-        self,
-        units,
-        state_size=None,
-        parametrization="exponential",
-        normalization="learned",
-        r_min=0.0,
-        r_max=1.0,
-        max_phase=2.0 * math.pi,
-        seed=None,
-        **kwargs,
-    ):
-        _checks.choice("parametrization", parametrization, tuple(_eigenvalues.PARAMETRIZATIONS))
-        _checks.choice("normalization", normalization, ("learned", "fixed", None))
-        r_max = _checks.real("r_max", r_max, 0.0, 1.0, low_open=True)
-        r_min = _checks.real("r_min", r_min, 0.0, r_max, high_open=r_max == 1.0)
-        if parametrization == "tanh" and r_min == 0.0:
-            raise ValueError(
-                "`r_min` must be positive with parametrization='tanh', whose angle is singular at "
-                f"0. Received: r_min={r_min!r}"
-            )
-        max_phase = _checks.real("max_phase", max_phase, 0.0, 2.0 * math.pi, low_open=True)
-        super().__init__(units, state_size, seed, **kwargs)
-        self.parametrization = parametrization
-        self.normalization = normalization
-        self.r_min, self.r_max, self.max_phase = r_min, r_max, max_phase
+    def __init__(self, units, **options_and_kwargs):
+        options = LRUOptions.out_of(options_and_kwargs)
+        super().__init__(units, options.state_size, options.seed, **options_and_kwargs)
+        self.parametrization = options.parametrization
+        self.normalization = options.normalization
+        self.options = options
         self.state_size = [self.n, self.n]
-        self._formula = _eigenvalues.PARAMETRIZATIONS[parametrization]
+        self._formula = _eigenvalues.PARAMETRIZATIONS[options.parametrization]
 
     def build(self, input_shape):
         features = self._features(input_shape)
-        n, units = self.n, self.units
+        n, units, ring = self.n, self.units, self.options
         modulus, phase = _eigenvalues.draw_ring(
-            n, self.r_min, self.r_max, self.max_phase, self._seed(0), self.variable_dtype
+            n, ring.r_min, ring.r_max, ring.max_phase, self._seed(0), self.variable_dtype
         )
         values = self._formula.encode(modulus, phase)
         constraints = self._formula.constraints(self.variable_dtype)
@@ -145,8 +123,7 @@ class LRUCell(LinearCell):
         return tf.cast(outputs, self.compute_dtype), new
 
     def get_config(self):
-        names = ("parametrization", "normalization", "r_min", "r_max", "max_phase")
-        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
+        return {**super().get_config(), **self.options.as_dict()}
 
 
 def _given(value):

@@ -6,24 +6,6 @@ import tensorflow as tf
 
 from rnnzoo.layers.constraints import Projection
 
-# What the cell takes of the arguments of `keras.layers.SimpleRNN` and `keras.layers.LSTM`.
-CELL_ARGUMENTS = (
-    "use_bias",
-    "kernel_initializer",
-    "recurrent_initializer",
-    "bias_initializer",
-    "kernel_regularizer",
-    "recurrent_regularizer",
-    "bias_regularizer",
-    "kernel_constraint",
-    "recurrent_constraint",
-    "bias_constraint",
-    "dropout",
-    "recurrent_dropout",
-    "seed",
-)
-SHARED_ARGUMENTS = ("dtype", "trainable")
-
 
 class ProjectedFromBuild:
     """Mixin for a cell: weights under a `Projection` start projected, and none is ever rounded.
@@ -45,7 +27,7 @@ class ProjectedFromBuild:
         return super().add_weight(*args, initializer=initializer, constraint=constraint, **kwargs)
 
 
-class _Finite:
+class _Finite(keras.constraints.Constraint):
     """A weight's constraint that stops training where the weight is not finite.
 
     It is no part of a configuration: the cell makes it for each weight again.
@@ -61,12 +43,6 @@ class _Finite:
             "rate or clip the gradients.",
         )
         return w if self.then is None else self.then(w)
-
-
-def cell_arguments(kwargs, own=()):
-    """Move the cell's arguments out of `kwargs`; those that the layer takes too stay there."""
-    moved = {name: kwargs.pop(name) for name in (*CELL_ARGUMENTS, *own) if name in kwargs}
-    return moved | {name: kwargs[name] for name in SHARED_ARGUMENTS if name in kwargs}
 
 
 def refuse(kwargs, name, why, allowed=(None,)):

@@ -82,18 +82,10 @@ class CellSteps:
     @contextlib.contextmanager
     def repeated(self, times):
         """Within: the cell's dropout masks serve `times` copies of the batch, one after another."""
-        held = []
-        for cell in _leaves(self.cell):
-            for name in ("_dropout_mask", "_recurrent_dropout_mask"):
-                value = getattr(cell, name, None)
-                if value is not None:
-                    held.append((cell, name, value))
-                    setattr(cell, name, keras.tree.map_structure(_repeater(times), value))
-        try:
+        with contextlib.ExitStack() as stack:
+            for cell in _leaves(self.cell):
+                stack.enter_context(_keras.repeated_dropout_masks(cell, _repeater(times)))
             yield
-        finally:
-            for cell, name, value in held:
-                setattr(cell, name, value)
 
 
 class _KnownSteps:

@@ -1,7 +1,7 @@
 """The three truncations as functions on tensors, over a step object of `_truncated_cells`.
 
-Everything is time-major, `[T, B, ...]`, without gaps: `pack` has moved the masked steps of each row
-behind the real ones, `count [B]` says how many real ones there are (None: all).
+Everything is time-major, `[T, B, ...]`, without gaps: packing has moved the masked steps of each
+row behind the real ones, `count [B]` says how many real ones there are (None: all).
 
 The windows of all t are advanced together. With S_j[t] the state after the last j inputs up to t,
 
@@ -66,7 +66,7 @@ class Runs:
 
         z = self.steps.prepare(self.x)
         keep = _outputs if sequences else _nothing
-        last, states, kept = self._scan(z, self._real(), self.initial, keep, boundary)
+        last, states, kept = self._scan(z, self.real(), self.initial, keep, boundary)
         return (kept[0] if sequences else last), states
 
     def _rounds(self, z, entering):
@@ -152,38 +152,14 @@ class Runs:
     def _counts(self):
         return tf.fill([self.batch], self.time) if self.count is None else self.count
 
-    def _real(self):
+    def real(self):
+        """Which steps are real, `[T, B]`; None where all are."""
         if self.count is None:
             return None
         return tf.range(self.time)[:, None] < self.count[None]
 
     def _shape(self, state):
         return [self.batch, state.shape[-1]]
-
-
-def pack(x, mask):
-    """Move the real steps of each row of `x [B, T, F]` to its front.
-
-    Returns:
-        `(packed, source [B, T], count [B])`: the place in `packed` that each step's output comes
-        from (-1: there was no real step yet), and the number of real steps.
-    """
-    time = tf.shape(x)[1]
-    real = tf.cast(mask, tf.int32)
-    # Every key is different, so that the order does not rest on the sort being stable.
-    order = tf.argsort(tf.range(time)[None] + (1 - real) * time, axis=1)
-    source, count = tf.cumsum(real, axis=1) - 1, tf.reduce_sum(real, axis=1)
-    packed = tf.gather(x, order, batch_dims=1)
-    # Zeros, not what stands at masked steps: a NaN there must not reach a weight's gradient.
-    there = (tf.range(time)[None] < count[:, None])[..., None]
-    packed = _like(tf.where(there, packed, tf.zeros_like(packed)), x)
-    return packed, source, count
-
-
-def unpack(outputs, source):
-    """Every step of `outputs [B, T, U]` gets the last real step's, zeros before the first one."""
-    spread = tf.gather(outputs, tf.maximum(source, 0), batch_dims=1)
-    return _like(tf.where(source[..., None] >= 0, spread, tf.zeros_like(spread)), outputs)
 
 
 def _nothing(output, states):

@@ -1,6 +1,10 @@
 """AdaptiveSoftmax: the softmax over a large vocabulary whose cost is that of its frequent words."""
 
+from __future__ import annotations
+
 import itertools
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -56,12 +60,12 @@ class AdaptiveSoftmax(keras.layers.Layer):
 
     def __init__(
         self,
-        vocabulary_size,
-        cutoffs,
-        divisor=4,
-        kernel_initializer="glorot_uniform",
-        dtype=None,
-        **kwargs,
+        vocabulary_size: int,
+        cutoffs: Sequence[int],
+        divisor: int = 4,
+        kernel_initializer: str | keras.initializers.Initializer = "glorot_uniform",
+        dtype: str | keras.DTypePolicy | None = None,
+        **kwargs: Any,
     ):
         policy = keras.dtype_policies.get(dtype or keras.config.dtype_policy())
         # Logarithms in half precision would cost the loss its accuracy.

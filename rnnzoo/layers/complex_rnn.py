@@ -1,9 +1,12 @@
 """ComplexRNN: a complex diagonal recurrence, neither normalised nor reparametrised."""
 
-import math
+from __future__ import annotations
+
+from typing import Any
 
 import keras
 
+from rnnzoo._checks import LRUOptions
 from rnnzoo.layers.lru import LRU
 
 
@@ -38,19 +41,19 @@ class ComplexRNN(LRU):
     ['lambda_re_im', 'B_re', 'B_im', 'C_re', 'C_im', 'D']
     """
 
-    cell_arguments = ("state_size", "r_min", "r_max", "max_phase", "seed")
+    cell_arguments = ("units", "state_size", "r_min", "r_max", "max_phase", "seed")
 
     def __init__(
         self,
-        units,
-        state_size=None,
-        r_min=0.0,
-        r_max=1.0,
-        max_phase=2.0 * math.pi,
-        seed=None,
-        form="auto",
-        **kwargs,
-    ):
+        units: int,
+        state_size: int | None = LRUOptions.state_size,
+        r_min: float = LRUOptions.r_min,
+        r_max: float = LRUOptions.r_max,
+        max_phase: float = LRUOptions.max_phase,
+        seed: int | None = LRUOptions.seed,
+        form: str = "auto",
+        **kwargs: Any,
+    ) -> None:
         super().__init__(
             units, state_size, "cartesian", None, r_min, r_max, max_phase, seed, form, **kwargs
         )

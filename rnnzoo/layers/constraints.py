@@ -270,8 +270,8 @@ class UpperBound(Projection):
         _check_width(self, shape, len(self.bounds))
 
     def project(self, w, dtype):
-        bounds = _repeat(self.bounds, np.inf, w.shape[0])
-        return w <= bounds, tf.constant(rounded_down(bounds, dtype).astype(np.float64))
+        bounds = rounded_down(_repeat(self.bounds, np.inf, w.shape[0]), dtype).astype(np.float64)
+        return w <= bounds, tf.constant(bounds)
 
     def get_config(self):
         return {"bounds": self.bounds}

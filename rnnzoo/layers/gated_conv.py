@@ -1,10 +1,15 @@
 """GatedConv: the gated convolutional network (GCNN), causal convolutions with linear gates."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import keras
 import tensorflow as tf
 
 from rnnzoo import _checks
 from rnnzoo.layers._causal import Causal, CausalCell, at_least_two
+from rnnzoo.layers._recurrent import shared
 
 
 @keras.saving.register_keras_serializable(package="rnnzoo")
@@ -114,27 +119,28 @@ class GatedConv(Causal):
     10
     """
 
-    cell_class = GatedConvCell
-
     def __init__(
         self,
-        units,
-        levels=8,
-        kernel_size=4,
-        bottleneck=None,
-        dropout=0.0,
-        weight_norm=True,
-        kernel_initializer="he_normal",
-        seed=None,
-        **kwargs,
-    ):
-        arguments = {
-            "levels": levels,
-            "kernel_size": kernel_size,
-            "bottleneck": bottleneck,
-            "dropout": dropout,
-            "weight_norm": weight_norm,
-            "kernel_initializer": kernel_initializer,
-            "seed": seed,
-        }
-        super().__init__(units, arguments, **kwargs)
+        units: int,
+        levels: int = 8,
+        kernel_size: int = 4,
+        bottleneck: int | None = None,
+        dropout: float = 0.0,
+        weight_norm: bool = True,
+        kernel_initializer: Any = "he_normal",
+        seed: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        cell = GatedConvCell(
+            units,
+            levels,
+            kernel_size,
+            bottleneck,
+            dropout,
+            weight_norm,
+            kernel_initializer,
+            seed,
+            name="gatedconv_cell",
+            **shared(kwargs),
+        )
+        super().__init__(cell, **kwargs)

@@ -1,10 +1,23 @@
 """HDetachLSTM: the LSTM whose gradient through h is cut at random steps."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
 import keras
 import tensorflow as tf
 
 from rnnzoo import _checks
-from rnnzoo.layers._recurrent import Recurrent, cell_loop, full_precision
+from rnnzoo.layers._recurrent import (
+    Activation,
+    Recurrent,
+    cell_loop,
+    full_precision,
+    named_by,
+    refuse_number,
+)
+from rnnzoo.layers._twin_files import HintsAtTwin
 from rnnzoo.recurrences.lstm import lstm
 
 
@@ -27,7 +40,7 @@ class _DetachState:
 
 
 @keras.saving.register_keras_serializable(package="rnnzoo")
-class HDetachLSTM(Recurrent, keras.layers.LSTM):
+class HDetachLSTM(HintsAtTwin, Recurrent, keras.layers.LSTM):
     r"""An LSTM whose gradient through $h_{t-1}$ is cut with probability `p` at each training step.
 
     $$i, f, o = \sigma(x_t W_{ifo} + \tilde h_{t-1} U_{ifo} + b_{ifo}),\quad
@@ -39,24 +52,32 @@ class HDetachLSTM(Recurrent, keras.layers.LSTM):
     step keep their gradient. At inference, and at `p=0`, this is `keras.layers.LSTM`, with the same
     weights in the same order.
 
+    By position the arguments are those of `keras.layers.LSTM`; those of this layer's own are given
+    by name.
+
     Args:
         units: Positive integer, the size `H` of h and c.
+        activation, ..., use_cudnn: As in `keras.layers.LSTM`, in its order. `unroll=True` needs a
+            known number of steps, as there, and changes nothing else: the recurrence chooses its
+            own unrolling. `use_cudnn` changes nothing, because cuDNN cannot detach: the layer runs
+            its own loop.
         p: Probability in [0, 1] of cutting at a step. Not a weight; `layer.p = 0.1` changes it at
             any time, also between the steps of a compiled `fit` (see
             `rnnzoo.training.HDetachAnnealing`).
         detach: `"h"`, or `"c"` for the ablation that cuts the gradient through $c_{t-1}$ instead.
-        form: `"auto"`, `"xla"`, `"adjoint"` or `"autodiff"` (see `rnnzoo.recurrences`); take
-            `"autodiff"` for second derivatives. `activation` or `recurrent_activation` other than
+        form: `"auto"`, `"xla"`, `"adjoint"` or `"plain"` (see `rnnzoo.recurrences`); take
+            `"plain"` for second derivatives. `activation` or `recurrent_activation` other than
             tanh and sigmoid, `recurrent_dropout` and `implementation=1` always run step by step
             through the cell.
         shards: Number of independent loops over parts of the batch; None (default): one a core,
             where each has work enough.
-        **kwargs: Every other argument of `keras.layers.LSTM`; `unroll=True` and `use_cudnn=True`
-            are refused.
+        **kwargs: `name`, `dtype`, `trainable`, `zero_output_for_mask` and `implementation`, as in
+            `keras.layers.LSTM`.
 
-    Inputs `[B, T, F]`; outputs `[B, H]`, or `[B, T, H]` with `return_sequences`, in the layer's
-    compute dtype; the state arithmetic is float32 under mixed precision. States `[h, c]`, each
-    `[B, H]`. Masks, `initial_state`, `stateful` and `go_backwards` are Keras's own.
+    Inputs `[B, T, F]`, integers and booleans too; outputs `[B, H]`, or `[B, T, H]` with
+    `return_sequences`, in the layer's compute dtype; the state arithmetic is float32 under mixed
+    precision. States `[h, c]`, each `[B, H]`. Masks, `initial_state`, `stateful` and `go_backwards`
+    are Keras's own.
 
     Raises:
         ValueError, TypeError: For an argument out of its range or of the wrong type.
@@ -75,14 +96,50 @@ class HDetachLSTM(Recurrent, keras.layers.LSTM):
     >>> twin.set_weights(layer.get_weights())
     """
 
-    def __init__(self, units, p=0.25, detach="h", form="auto", shards=None, **kwargs):
+    takes_unroll = True
+    twin_file_name = "lstm"
+
+    def __init__(
+        self,
+        units: int,
+        activation: Activation = "tanh",
+        recurrent_activation: Activation = "sigmoid",
+        use_bias: bool = True,
+        kernel_initializer: Any = "glorot_uniform",
+        recurrent_initializer: Any = "orthogonal",
+        bias_initializer: Any = "zeros",
+        unit_forget_bias: bool = True,
+        kernel_regularizer: Any = None,
+        recurrent_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        activity_regularizer: Any = None,
+        kernel_constraint: Any = None,
+        recurrent_constraint: Any = None,
+        bias_constraint: Any = None,
+        dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
+        seed: int | None = None,
+        return_sequences: bool = False,
+        return_state: bool = False,
+        go_backwards: bool = False,
+        stateful: bool = False,
+        unroll: bool = False,
+        use_cudnn: bool | str = "auto",
+        *,
+        p: float = 0.25,
+        detach: str = "h",
+        form: str = "auto",
+        shards: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        arguments = named_by(super().__init__, locals()) | kwargs
+        refuse_number(activation, "p")
         p = _checks.probability("p", p)
-        self._check_arguments(units, kwargs)
-        if kwargs.pop("use_cudnn", "auto") is True:
-            raise ValueError(
-                "`use_cudnn` must be False or 'auto': cuDNN cannot detach. Received: use_cudnn=True"
-            )
-        super().__init__(units, use_cudnn=False, **kwargs)
+        self.check_arguments(units, arguments)
+        _checks.choice("use_cudnn", use_cudnn, ("auto", True, False))
+        super().__init__(**{**arguments, "use_cudnn": False})
+        self.supports_masking = True  # which the next Keras denies its own recurrent layers
+        self.use_cudnn = use_cudnn
         self.detach = _checks.choice("detach", detach, ("h", "c"))
         self._set_form(form, shards)
         # A plain seed would make the draws of dropout and of detaching one stream.
@@ -93,7 +150,7 @@ class HDetachLSTM(Recurrent, keras.layers.LSTM):
         self._detach_state = state
         self.detach_seed_generator = state.seed_generator
 
-    def share_detach_state(self, other):
+    def share_detach_state(self, other: HDetachLSTM) -> None:
         """Detach with the probability of another HDetachLSTM, whatever it is set to."""
         self._detach_state = other._detach_state
 
@@ -107,10 +164,10 @@ class HDetachLSTM(Recurrent, keras.layers.LSTM):
         self._detach_state.set_p(_checks.probability("p", value))
 
     def recur(self, sequences, initial_state, mask, training):
-        keep = self._draw(sequences) if training else None
+        keep = self.draw(sequences) if training else None
         cell = self.cell
-        if not self._is_standard():
-            return cell_loop(cell, sequences, initial_state, mask, training, self._cut(keep))
+        if not self.is_standard():
+            return cell_loop(cell, sequences, initial_state, mask, training, self.cut(keep))
         if training and cell.dropout:
             dropped = cell.get_dropout_mask(sequences[:, 0])
             sequences *= tf.cast(dropped, sequences.dtype)[:, None]
@@ -128,14 +185,15 @@ class HDetachLSTM(Recurrent, keras.layers.LSTM):
         )
         return outputs, [h, c]
 
-    def _draw(self, sequences):
+    def draw(self, sequences: tf.Tensor) -> tf.Tensor:
         """One draw per time step, shared by the batch: True keeps the gradient."""
         draws = keras.random.uniform(
             [tf.shape(sequences)[1]], dtype="float32", seed=self._detach_state.seed_generator
         )
         return draws >= self._detach_state.variable
 
-    def _is_standard(self):
+    def is_standard(self) -> bool:
+        """Whether a step is that of the fast recurrence; else the cell is called for each."""
         cell = self.cell
         return (
             cell.activation is keras.activations.tanh
@@ -144,7 +202,8 @@ class HDetachLSTM(Recurrent, keras.layers.LSTM):
             and not (cell.dropout and cell.implementation == 1)
         )
 
-    def _cut(self, keep):
+    def cut(self, keep: tf.Tensor | None) -> Callable | None:
+        """`cut(t, states)` for `cell_loop`, by the draws `keep [T]`; None where there are none."""
         if keep is None:
             return None
         which = 0 if self.detach == "h" else 1
@@ -159,6 +218,8 @@ class HDetachLSTM(Recurrent, keras.layers.LSTM):
     def get_config(self):
         return {
             **super().get_config(),
+            "use_cudnn": self.use_cudnn,
+            "implementation": self.cell.implementation,
             "p": self.p,
             "detach": self.detach,
             "form": self.form,

@@ -1,15 +1,21 @@
 """LinearRNN: a dense or block-diagonal linear recurrence between dense projections."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import keras
 import numpy as np
 import tensorflow as tf
 
 from rnnzoo import _checks
 from rnnzoo.initializers import TeacherEigenvalues, own_seed, reseeded
-from rnnzoo.layers._linear import LinearCell, LinearRecurrent, real_steps, repeated
-from rnnzoo.layers._recurrent import full_precision
+from rnnzoo.layers._linear import LinearCell, LinearRecurrent
+from rnnzoo.layers._masks import real_steps
+from rnnzoo.layers._recurrent import full_precision, shared
 from rnnzoo.layers._stable import stored_weights
 from rnnzoo.layers.constraints import spectral_norm_slack
+from rnnzoo.recurrences._packing import repeated
 from rnnzoo.recurrences.simple_rnn import simple_rnn
 
 
@@ -92,8 +98,8 @@ class LinearRNN(LinearRecurrent):
             a seed of its own; None (default): `rnnzoo.initializers.TeacherEigenvalues()`, whose
             eigenvalues have moduli tanh|l| of a random matrix's l.
         seed: Non-negative integer or None, for every random draw at build.
-        form: `"auto"`, `"xla"`, `"adjoint"` or `"autodiff"` (see `rnnzoo.recurrences`); take
-            `"autodiff"` for second derivatives.
+        form: `"auto"`, `"xla"`, `"adjoint"` or `"plain"` (see `rnnzoo.recurrences`); take
+            `"plain"` for second derivatives.
         shards: Number of independent loops over parts of the batch; None (default): one a core,
             where each has work enough.
         **kwargs: The arguments of `keras.layers.RNN`: `return_sequences`, `return_state`,
@@ -124,27 +130,29 @@ class LinearRNN(LinearRecurrent):
     True
     """
 
-    cell_class, cell_name = LinearRNNCell, "linear_rnn_cell"
-    cell_arguments = ("heads", "state_size", "recurrent_initializer", "seed")
+    cell_arguments = ("units", "heads", "state_size", "recurrent_initializer", "seed")
 
     def __init__(
         self,
-        units,
-        heads=1,
-        state_size=None,
-        recurrent_initializer=None,
-        seed=None,
-        form="auto",
-        shards=None,
-        **kwargs,
-    ):
-        cell_arguments = {
-            "heads": heads,
-            "state_size": state_size,
-            "recurrent_initializer": recurrent_initializer,
-            "seed": seed,
-        }
-        super().__init__(units, cell_arguments, **kwargs)
+        units: int,
+        heads: int = 1,
+        state_size: int | None = None,
+        recurrent_initializer: Any = None,
+        seed: int | None = None,
+        form: str = "auto",
+        shards: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        cell = LinearRNNCell(
+            units,
+            heads,
+            state_size,
+            recurrent_initializer,
+            seed,
+            name="linear_rnn_cell",
+            **shared(kwargs),
+        )
+        super().__init__(cell, **kwargs)
         self._set_form(form, shards)
 
     def recur(self, sequences, initial_state, mask, training):
@@ -164,7 +172,7 @@ class LinearRNN(LinearRecurrent):
         outputs += x * d if d.shape.rank == 1 else tf.tensordot(x, d, 1)
         return repeated(outputs, mask), [last]
 
-    def contraction(self, input_bound=None):
+    def contraction(self, input_bound: float | None = None) -> float:
         r"""An upper bound of $\|A\|_2$, the largest of the blocks' norms, in float64.
 
         It is the gain of a step in the 2-norm for all states and, the recurrence being linear, for

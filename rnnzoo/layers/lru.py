@@ -1,14 +1,17 @@
 """LRU: the linear recurrent unit, a diagonal complex recurrence between dense projections."""
 
-import math
+from __future__ import annotations
+
+from typing import Any
 
 import keras
 import tensorflow as tf
 
 from rnnzoo import _checks
+from rnnzoo._checks import LRUOptions
 from rnnzoo.layers._linear import LinearRecurrent
 from rnnzoo.layers._lru_cell import LRUCell
-from rnnzoo.recurrences._forms import PLAIN
+from rnnzoo.layers._recurrent import shared
 from rnnzoo.recurrences.diagonal import lru
 
 
@@ -36,8 +39,8 @@ class LRU(LinearRecurrent):
             and `r_min` below 1; defaults 0 and 1. Drawn uniformly over its area.
         max_phase: The largest first angle, in (0, 2 pi] (default 2 pi). Drawn uniformly.
         seed: Non-negative integer or None, for every random draw at build.
-        form: `"auto"`, `"adjoint"` or `"autodiff"` (see `rnnzoo.recurrences`); take `"autodiff"`
-            for second derivatives. `"auto"` is the adjoint in training and the same forward pass
+        form: `"auto"`, `"adjoint"` or `"plain"` (see `rnnzoo.recurrences`); take `"plain"` for
+            second derivatives. `"auto"` is the adjoint in training and the same forward pass
             without it at inference.
         **kwargs: The arguments of `keras.layers.RNN`: `return_sequences`, `return_state`,
             `go_backwards`, `stateful`, `zero_output_for_mask`, `name`, `dtype` ...;
@@ -72,41 +75,27 @@ class LRU(LinearRecurrent):
     True
     """
 
-    cell_class, cell_name = LRUCell, "lru_cell"
-    cell_arguments = (
-        "state_size",
-        "parametrization",
-        "normalization",
-        "r_min",
-        "r_max",
-        "max_phase",
-        "seed",
-    )
+    cell_arguments = ("units", *LRUOptions.names())
 
     def __init__(
         self,
-        units,
-        state_size=None,
-        parametrization="exponential",
-        normalization="learned",
-        r_min=0.0,
-        r_max=1.0,
-        max_phase=2.0 * math.pi,
-        seed=None,
-        form="auto",
-        **kwargs,
-    ):
-        cell_arguments = {
-            "state_size": state_size,
-            "parametrization": parametrization,
-            "normalization": normalization,
-            "r_min": r_min,
-            "r_max": r_max,
-            "max_phase": max_phase,
-            "seed": seed,
-        }
-        super().__init__(units, cell_arguments, **kwargs)
-        self._set_form(_checks.choice("form", form, PLAIN))  # compiled loops do not pay here
+        units: int,
+        state_size: int | None = LRUOptions.state_size,
+        parametrization: str = LRUOptions.parametrization,
+        normalization: str | None = LRUOptions.normalization,
+        r_min: float = LRUOptions.r_min,
+        r_max: float = LRUOptions.r_max,
+        max_phase: float = LRUOptions.max_phase,
+        seed: int | None = LRUOptions.seed,
+        form: str = "auto",
+        **kwargs: Any,
+    ) -> None:
+        options = LRUOptions(
+            state_size, parametrization, normalization, r_min, r_max, max_phase, seed
+        )
+        cell = LRUCell(units, **options.as_dict(), name="lru_cell", **shared(kwargs))
+        super().__init__(cell, **kwargs)
+        self._set_form(form, xla=False)  # compiled loops do not pay here
 
     def recur(self, sequences, initial_state, mask, training):
         outputs, *states = lru(
@@ -118,7 +107,7 @@ class LRU(LinearRecurrent):
         )
         return outputs, states
 
-    def contraction(self, input_bound=None):
+    def contraction(self, input_bound: float | None = None) -> float:
         """An upper bound of max |lambda|, the gain of a step in the 2-norm of (re h, im h).
 
         It holds for all states and, the recurrence being linear, for all inputs: `input_bound`, by

@@ -1,25 +1,20 @@
 """LRUBlock: the residual block of deep LRU models, as one recurrent layer."""
 
-import math
+from __future__ import annotations
+
+from typing import Any
 
 import keras
 import tensorflow as tf
 
 from rnnzoo import _checks
-from rnnzoo.layers._linear import LinearCell, LinearRecurrent, real_steps, repeated
+from rnnzoo._checks import LRUOptions
+from rnnzoo.layers._linear import LinearCell, LinearRecurrent
 from rnnzoo.layers._lru_cell import LRUCell
-from rnnzoo.recurrences._forms import PLAIN
+from rnnzoo.layers._masks import real_steps
+from rnnzoo.layers._recurrent import shared
+from rnnzoo.recurrences._packing import repeated
 from rnnzoo.recurrences.diagonal import lru
-
-LRU_ARGUMENTS = (
-    "state_size",
-    "parametrization",
-    "normalization",
-    "r_min",
-    "r_max",
-    "max_phase",
-    "seed",
-)
 
 
 @keras.saving.register_keras_serializable(package="rnnzoo")
@@ -30,15 +25,14 @@ class LRUBlockCell(LinearCell):
     """
 
     def __init__(self, units, norm="batch", norm_first=True, dropout=0.0, **lru_and_kwargs):
-        lru_arguments = {n: lru_and_kwargs.pop(n) for n in LRU_ARGUMENTS if n in lru_and_kwargs}
-        self_arguments = {n: lru_arguments.get(n) for n in ("state_size", "seed")}
+        options = LRUOptions.out_of(lru_and_kwargs)
         _checks.choice("norm", norm, ("batch", "layer", None))
         _checks.boolean("norm_first", norm_first)
         dropout = _checks.real("dropout", dropout, 0.0, 1.0, high_open=True)
-        super().__init__(units, **self_arguments, **lru_and_kwargs)
+        super().__init__(units, options.state_size, options.seed, **lru_and_kwargs)
         self.norm, self.norm_first, self.dropout = norm, norm_first, dropout
         self._shared = {"dtype": self.dtype_policy, "trainable": self.trainable}
-        self.lru = LRUCell(self.units, **lru_arguments, **self._shared, name="lru")
+        self.lru = LRUCell(self.units, **options.as_dict(), **self._shared, name="lru")
         self.state_size = self.lru.state_size
         self.encoder = None
         self.normalize = _NORMS[norm](**self._shared, name="norm")
@@ -100,9 +94,8 @@ class LRUBlockCell(LinearCell):
         return self.lru.eigenvalues()
 
     def get_config(self):
-        lru_config = self.lru.get_config()
         own = {name: getattr(self, name) for name in ("norm", "norm_first", "dropout")}
-        return {**super().get_config(), **own, **{n: lru_config[n] for n in LRU_ARGUMENTS}}
+        return {**super().get_config(), **own, **self.lru.options.as_dict()}
 
 
 @keras.saving.register_keras_serializable(package="rnnzoo")
@@ -156,39 +149,33 @@ class LRUBlock(LinearRecurrent):
     TensorShape([2, 10, 4])
     """
 
-    cell_class, cell_name = LRUBlockCell, "lru_block_cell"
-    cell_arguments = ("norm", "norm_first", "dropout", *LRU_ARGUMENTS)
+    cell_arguments = ("units", "norm", "norm_first", "dropout", *LRUOptions.names())
 
     def __init__(
         self,
-        units,
-        norm="batch",
-        norm_first=True,
-        dropout=0.0,
-        state_size=None,
-        parametrization="exponential",
-        normalization="learned",
-        r_min=0.0,
-        r_max=1.0,
-        max_phase=2.0 * math.pi,
-        seed=None,
-        form="auto",
-        **kwargs,
-    ):
-        cell_arguments = {
-            "norm": norm,
-            "norm_first": norm_first,
-            "dropout": dropout,
-            "state_size": state_size,
-            "parametrization": parametrization,
-            "normalization": normalization,
-            "r_min": r_min,
-            "r_max": r_max,
-            "max_phase": max_phase,
-            "seed": seed,
-        }
-        super().__init__(units, cell_arguments, **kwargs)
-        self._set_form(_checks.choice("form", form, PLAIN))
+        units: int,
+        norm: str | None = "batch",
+        norm_first: bool = True,
+        dropout: float = 0.0,
+        state_size: int | None = LRUOptions.state_size,
+        parametrization: str = LRUOptions.parametrization,
+        normalization: str | None = LRUOptions.normalization,
+        r_min: float = LRUOptions.r_min,
+        r_max: float = LRUOptions.r_max,
+        max_phase: float = LRUOptions.max_phase,
+        seed: int | None = LRUOptions.seed,
+        form: str = "auto",
+        **kwargs: Any,
+    ) -> None:
+        options = LRUOptions(
+            state_size, parametrization, normalization, r_min, r_max, max_phase, seed
+        )
+        own = {"norm": norm, "norm_first": norm_first, "dropout": dropout}
+        cell = LRUBlockCell(
+            units, **own, **options.as_dict(), name="lru_block_cell", **shared(kwargs)
+        )
+        super().__init__(cell, **kwargs)
+        self._set_form(form, xla=False)
 
     def recur(self, sequences, initial_state, mask, training):
         cell = self.cell
@@ -202,7 +189,7 @@ class LRUBlock(LinearRecurrent):
         )
         return repeated(cell.after(x, y, training, mask), mask), states
 
-    def contraction(self, input_bound=None):
+    def contraction(self, input_bound: float | None = None) -> float:
         """As that of `LRU`: the state's step is linear, whatever stands around it."""
         if input_bound is not None:
             _checks.real("input_bound", input_bound, 0.0)

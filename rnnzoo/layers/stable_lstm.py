@@ -1,77 +1,27 @@
 """StableLSTM: an LSTM whose step is a contraction in the sup-norm."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import keras
 import numpy as np
 import tensorflow as tf
 
 from rnnzoo import _checks
 from rnnzoo.layers._gains import TINY, LSTMGain
-from rnnzoo.layers._gate_budgets import gate_budgets
-from rnnzoo.layers._recurrent import Recurrent, cell_loop, full_precision
-from rnnzoo.layers._stable import ProjectedFromBuild, cell_arguments, refuse, stored_weights
-from rnnzoo.layers.constraints import ColumnL1, UpperBound, rounded_down
+from rnnzoo.layers._recurrent import (
+    Activation,
+    Recurrent,
+    cell_loop,
+    full_precision,
+    named_by,
+    refuse_number,
+    shared,
+)
+from rnnzoo.layers._stable import stored_weights
+from rnnzoo.layers._stable_lstm_cell import AS_GIVEN, OWN, StableLSTMCell
 from rnnzoo.recurrences.lstm import lstm
-
-_WHY = "the contraction is held by constraints of its own"
-_REFUSED = {
-    "kernel_constraint": (_WHY, (None,)),
-    "recurrent_constraint": (_WHY, (None,)),
-    "bias_constraint": (_WHY, (None,)),
-    "unit_forget_bias": ("a forget bias of 1 breaks the bound on the forget gate", (None, False)),
-}
-
-
-@keras.saving.register_keras_serializable(package="rnnzoo")
-class StableLSTMCell(ProjectedFromBuild, keras.layers.LSTMCell):
-    """One step of `StableLSTM`: clips its input, then `keras.layers.LSTMCell`.
-
-    Args:
-        units, contraction, forget_bound, input_bound: As in `StableLSTM`.
-        **kwargs: Every other argument of `keras.layers.LSTMCell` that `StableLSTM` takes.
-    """
-
-    def __init__(self, units, contraction=0.95, forget_bound=0.64, input_bound=1.0, **kwargs):
-        Recurrent._check_arguments(units, kwargs)
-        budgets = gate_budgets(contraction, forget_bound, input_bound)
-        for name, (why, allowed) in _REFUSED.items():
-            refuse(kwargs, name, why, allowed)
-        super().__init__(
-            units,
-            unit_forget_bias=False,
-            kernel_constraint=ColumnL1(budgets["input"]),
-            recurrent_constraint=ColumnL1(budgets["recurrent"]),
-            bias_constraint=UpperBound(budgets["bias"]),
-            **kwargs,
-        )
-        for name, expected in (("activation", "tanh"), ("recurrent_activation", "sigmoid")):
-            if getattr(self, name) is not keras.activations.get(expected):
-                raise ValueError(
-                    f"`{name}` must be {expected!r}: the bound is derived for it. "
-                    f"Received: {name}={kwargs[name]!r}"
-                )
-        self.contraction = float(contraction)
-        self.forget_bound = float(forget_bound)
-        self.input_bound = float(input_bound)
-
-    def clip(self, inputs):
-        """Inputs as the gates see them; a clipped entry gets no gradient."""
-        bound = tf.constant(rounded_down(self.input_bound, inputs.dtype))
-        return tf.clip_by_value(inputs, -bound, bound)
-
-    def call(self, inputs, states, training=False):
-        h, c = states
-        # Under mixed precision the gates are float32, as the weights are.
-        states = [h, tf.cast(c, self.variable_dtype)]
-        _, states = super().call(self.clip(inputs), states, training=training)
-        states = [tf.cast(s, self.compute_dtype) for s in states]
-        return states[0], states
-
-    def get_config(self):
-        config = super().get_config()
-        for name in _REFUSED:
-            del config[name]
-        names = ("contraction", "forget_bound", "input_bound", "implementation")
-        return {**config, **{name: getattr(self, name) for name in names}}
 
 
 @keras.saving.register_keras_serializable(package="rnnzoo")
@@ -124,25 +74,34 @@ class StableLSTM(Recurrent, keras.layers.LSTM):
     and after every optimizer step. Weights loaded or set by hand are taken as they are, and
     `contraction()` says what they give.
 
+    By position the arguments are those of `keras.layers.LSTM`; those of this layer's own are given
+    by name.
+
     Args:
         units: Positive integer, the size `H` of h and c.
+        activation, ..., use_cudnn: As in `keras.layers.LSTM`, in its order. Refused:
+            `kernel_constraint`, `recurrent_constraint`, `bias_constraint`,
+            `unit_forget_bias=True`, activations other than tanh and sigmoid. `unroll=True` needs a
+            known number of steps, as there, and changes nothing else: the recurrence chooses its
+            own unrolling. `use_cudnn` changes nothing, because cuDNN cannot clip the inputs: the
+            layer runs its own loop.
         contraction: The bound $\lambda$, in (`forget_bound`, 1).
         forget_bound: The bound $F$ on the forget gate, in (0.5, `contraction`).
         input_bound: The bound $B_x$ on the size of each input feature, positive.
-        form: `"auto"`, `"xla"`, `"adjoint"` or `"autodiff"` (see `rnnzoo.recurrences`); take
-            `"autodiff"` for second derivatives. With `recurrent_dropout`, or dropout with
+        form: `"auto"`, `"xla"`, `"adjoint"` or `"plain"` (see `rnnzoo.recurrences`); take
+            `"plain"` for second derivatives. With `recurrent_dropout`, or dropout with
             `implementation=1`, training runs step by step through the cell.
         shards: Number of independent loops over parts of the batch; None (default): one a core,
             where each has work enough.
-        **kwargs: Every other argument of `keras.layers.LSTM`. Refused: `kernel_constraint`,
-            `recurrent_constraint`, `bias_constraint`, `unit_forget_bias=True`, activations other
-            than tanh and sigmoid, `unroll=True`, `use_cudnn=True`.
+        **kwargs: `name`, `dtype`, `trainable`, `zero_output_for_mask` and `implementation`, as in
+            `keras.layers.LSTM`.
 
-    Inputs `[B, T, F]`; outputs `[B, H]`, or `[B, T, H]` with `return_sequences`, in the layer's
-    compute dtype; under mixed precision the state arithmetic is float32 on the stored weights.
-    States `[h, c]`, each `[B, H]`. Weights are those of `keras.layers.LSTM`, in the same order.
-    Masks, `initial_state`, `stateful` and `go_backwards` are Keras's own; a masked step carries the
-    state and contracts nothing. An `initial_state` outside the set voids the bound.
+    Inputs `[B, T, F]`, integers and booleans too; outputs `[B, H]`, or `[B, T, H]` with
+    `return_sequences`, in the layer's compute dtype; under mixed precision the state arithmetic is
+    float32 on the stored weights. States `[h, c]`, each `[B, H]`. Weights are those of
+    `keras.layers.LSTM`, in the same order. Masks, `initial_state`, `stateful` and `go_backwards`
+    are Keras's own; a masked step carries the state and contracts nothing. An `initial_state`
+    outside the set voids the bound.
 
     `fit` does not compile the layer with XLA (`supports_jit` is False): XLA drops the check that
     stops training when a weight is not finite. The call itself works under `jit_compile=True`.
@@ -165,26 +124,54 @@ class StableLSTM(Recurrent, keras.layers.LSTM):
     True
     """
 
+    takes_unroll = True
+
     def __init__(
         self,
-        units,
-        contraction=0.95,
-        forget_bound=0.64,
-        input_bound=1.0,
-        form="auto",
-        shards=None,
-        **kwargs,
-    ):
-        own = (*_REFUSED, "activation", "recurrent_activation", "implementation")
-        for_cell = cell_arguments(kwargs, own)
-        self._check_arguments(units, kwargs)
-        refuse(kwargs, "use_cudnn", "cuDNN does not clip the inputs", (None, False, "auto"))
-        bounds = (contraction, forget_bound, input_bound)
-        cell = StableLSTMCell(units, *bounds, name="lstm_cell", **for_cell)
+        units: int,
+        activation: Activation = "tanh",
+        recurrent_activation: Activation = "sigmoid",
+        use_bias: bool = True,
+        kernel_initializer: Any = "glorot_uniform",
+        recurrent_initializer: Any = "orthogonal",
+        bias_initializer: Any = "zeros",
+        unit_forget_bias: bool = False,
+        kernel_regularizer: Any = None,
+        recurrent_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        activity_regularizer: Any = None,
+        kernel_constraint: Any = None,
+        recurrent_constraint: Any = None,
+        bias_constraint: Any = None,
+        dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
+        seed: int | None = None,
+        return_sequences: bool = False,
+        return_state: bool = False,
+        go_backwards: bool = False,
+        stateful: bool = False,
+        unroll: bool = False,
+        use_cudnn: bool | str = "auto",
+        *,
+        contraction: float = 0.95,
+        forget_bound: float = 0.64,
+        input_bound: float = 1.0,
+        form: str = "auto",
+        shards: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        of_cell = named_by(StableLSTMCell.__init__, locals()) | shared(kwargs)
+        of_cell["implementation"] = kwargs.pop("implementation", 2)
+        of_layer = named_by(keras.layers.RNN.__init__, locals()) | kwargs
+        refuse_number(activation, "contraction")
+        self.check_arguments(units, of_layer)
+        _checks.choice("use_cudnn", use_cudnn, ("auto", True, False))
+        cell = StableLSTMCell(**of_cell, name="lstm_cell")
         # Past LSTM's constructor, which makes a cell of its own.
-        keras.layers.RNN.__init__(self, cell, **kwargs)
+        keras.layers.RNN.__init__(self, cell, activity_regularizer=activity_regularizer, **of_layer)
+        self.supports_masking = True  # which the next Keras denies its own recurrent layers
         self.input_spec = keras.layers.InputSpec(ndim=3)
-        self.use_cudnn = False
+        self.use_cudnn = use_cudnn
         self.supports_jit = False
         self._set_form(form, shards)
 
@@ -218,7 +205,7 @@ class StableLSTM(Recurrent, keras.layers.LSTM):
         )
         return outputs, [h, c]
 
-    def contraction(self, input_bound=None, steps=1):
+    def contraction(self, input_bound: float | None = None, steps: int = 1) -> float:
         r"""An upper bound of the gain of `steps` unmasked steps, from the weights, in float64.
 
         $\|s_{t+r} - s'_{t+r}\|_\infty \le \lambda_r \|s_t - s'_t\|_\infty$ for $s = (h, c)$ in the
@@ -256,14 +243,14 @@ class StableLSTM(Recurrent, keras.layers.LSTM):
             moved = gain.step(moved)
         return float(min(np.max(moved), power))
 
-    def carry_bound(self):
+    def carry_bound(self) -> float:
         r"""The bound on |c| of the set on which `contraction()` holds, $1/(1-f_\infty)$.
 
         Here $f_\infty$ is `forget_bound`, or what the weights present allow if that is more.
         """
         return float(self.gain().carry[0])
 
-    def gain(self, input_bound=None):
+    def gain(self, input_bound: float | None = None) -> LSTMGain:
         """The `LSTMGain` on the set of all inputs, for inputs of at most that size."""
         names = ("kernel", "recurrent_kernel", *(["bias"] if self.use_bias else []))
         weights = stored_weights(self, self.cell, *names)
@@ -275,9 +262,6 @@ class StableLSTM(Recurrent, keras.layers.LSTM):
         return LSTMGain(*weights, bound, carry)
 
     def get_config(self):
-        config = super().get_config()
-        for name in (*_REFUSED, "use_cudnn"):
-            config.pop(name, None)
-        names = ("contraction", "forget_bound", "input_bound", "implementation")
-        cell = {name: getattr(self.cell, name) for name in names}
-        return {**config, **cell, "form": self.form, "shards": self.shards}
+        own = {name: getattr(self.cell, name) for name in OWN}
+        own |= {"use_cudnn": self.use_cudnn, "form": self.form, "shards": self.shards}
+        return super().get_config() | AS_GIVEN | own

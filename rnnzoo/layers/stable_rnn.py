@@ -1,53 +1,40 @@
 """StableRNN: a simple RNN whose step is a contraction."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import keras
 import numpy as np
 import tensorflow as tf
 
 from rnnzoo import _checks
-from rnnzoo.layers._recurrent import Recurrent, cell_loop, full_precision
-from rnnzoo.layers._stable import ProjectedFromBuild, cell_arguments, refuse, stored_weights
+from rnnzoo.activations import facts, named
+from rnnzoo.layers._recurrent import (
+    Activation,
+    Recurrent,
+    cell_loop,
+    full_precision,
+    named_by,
+    refuse_number,
+    shared,
+)
+from rnnzoo.layers._stable import ProjectedFromBuild, refuse, stored_weights
+from rnnzoo.layers._twin_files import HintsAtTwin
 from rnnzoo.layers.constraints import SpectralNorm, spectral_norm_slack
 from rnnzoo.recurrences.simple_rnn import simple_rnn
 
-_act = keras.activations
-
-# Upper bounds of |rho'| over the real line; every activation here acts on each unit alone.
-LIPSCHITZ = {
-    _act.celu: 1.0,
-    _act.elu: 1.0,
-    _act.gelu: 1.128905,  # at sqrt(2)
-    _act.hard_sigmoid: 1.0 / 6.0,
-    _act.hard_tanh: 1.0,
-    _act.leaky_relu: 1.0,
-    _act.linear: 1.0,
-    _act.log_sigmoid: 1.0,
-    _act.relu: 1.0,
-    _act.relu6: 1.0,
-    _act.selu: 1.758100,  # scale * alpha, at 0 from below
-    _act.sigmoid: 0.25,
-    _act.silu: 1.099840,
-    _act.soft_shrink: 1.0,
-    _act.softplus: 1.0,
-    _act.softsign: 1.0,
-    _act.sparse_plus: 1.0,
-    _act.sparse_sigmoid: 0.5,
-    _act.squareplus: 1.0,
-    _act.tanh: 1.0,
-    _act.tanh_shrink: 1.0,
-}
-
 
 def lipschitz(activation):
-    """The Lipschitz constant of a Keras activation, or a `ValueError` where the table has none."""
-    constant = LIPSCHITZ.get(_act.get(activation))
-    if constant is None:
-        names = ", ".join(sorted(f.__name__ for f in LIPSCHITZ))
-        raise ValueError(
-            f"`activation` must have a known Lipschitz constant: one of {names}. "
-            f"Received: activation={activation!r}"
-        )
-    return constant
+    """The Lipschitz constant of a Keras activation on each unit alone; a `ValueError` without."""
+    known = facts(keras.activations.get(activation))
+    if known.elementwise and known.lipschitz is not None:
+        return known.lipschitz
+    names = ", ".join(named(lambda fact: fact.elementwise and fact.lipschitz is not None))
+    raise ValueError(
+        f"`activation` must have a known Lipschitz constant: one of {names}. "
+        f"Received: activation={activation!r}"
+    )
 
 
 @keras.saving.register_keras_serializable(package="rnnzoo")
@@ -55,18 +42,41 @@ class StableRNNCell(ProjectedFromBuild, keras.layers.SimpleRNNCell):
     """One step of `StableRNN`; its weights are those of `keras.layers.SimpleRNNCell`.
 
     Args:
-        units, contraction, activation: As in `StableRNN`.
-        **kwargs: Every other argument of `keras.layers.SimpleRNNCell`; `recurrent_constraint` is
-            taken.
+        units, activation, contraction: As in `StableRNN`.
+        use_bias, ..., seed: As in `keras.layers.SimpleRNNCell`, in its order;
+            `recurrent_constraint` is taken.
+        **kwargs: `name`, `dtype` and `trainable`.
     """
 
-    def __init__(self, units, contraction=0.95, activation="tanh", **kwargs):
-        Recurrent._check_arguments(units, kwargs)
+    def __init__(
+        self,
+        units: int,
+        activation: Activation = "tanh",
+        use_bias: bool = True,
+        kernel_initializer: Any = "glorot_uniform",
+        recurrent_initializer: Any = "orthogonal",
+        bias_initializer: Any = "zeros",
+        kernel_regularizer: Any = None,
+        recurrent_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        kernel_constraint: Any = None,
+        recurrent_constraint: Any = None,
+        bias_constraint: Any = None,
+        dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
+        seed: int | None = None,
+        *,
+        contraction: float = 0.95,
+        **kwargs: Any,
+    ) -> None:
+        arguments = named_by(super().__init__, locals()) | kwargs
+        refuse_number(activation, "contraction")
+        Recurrent.check_arguments(units, arguments)
         contraction = _checks.real("contraction", contraction, 0.0, 1.0, True, True)
+        why = "the contraction is held by a constraint of its own"
+        refuse(arguments, "recurrent_constraint", why)
         bound = contraction / lipschitz(activation)
-        refuse(kwargs, "recurrent_constraint", "the contraction is held by a constraint of its own")
-        constraint = SpectralNorm(bound)
-        super().__init__(units, activation, recurrent_constraint=constraint, **kwargs)
+        super().__init__(**arguments, recurrent_constraint=SpectralNorm(bound))
         self.contraction = contraction
 
     def call(self, sequence, states, training=False):
@@ -76,12 +86,11 @@ class StableRNNCell(ProjectedFromBuild, keras.layers.SimpleRNNCell):
 
     def get_config(self):
         config = super().get_config()
-        del config["recurrent_constraint"]
-        return {**config, "contraction": self.contraction}
+        return {**config, "recurrent_constraint": None, "contraction": self.contraction}
 
 
 @keras.saving.register_keras_serializable(package="rnnzoo")
-class StableRNN(Recurrent, keras.layers.SimpleRNN):
+class StableRNN(HintsAtTwin, Recurrent, keras.layers.SimpleRNN):
     r"""A simple RNN whose recurrent matrix is kept so small that every step is a contraction.
 
     $$h_t = \rho(x_t W + h_{t-1} U + b), \qquad \|U\|_2 \le \lambda / L_\rho$$
@@ -92,25 +101,30 @@ class StableRNN(Recurrent, keras.layers.SimpleRNN):
     every optimizer step; weights loaded or set by hand are taken as they are, and `contraction()`
     says what they give.
 
+    By position the arguments are those of `keras.layers.SimpleRNN`; those of this layer's own are
+    given by name.
+
     Args:
         units: Positive integer, the size `H` of the state.
+        activation: A Keras activation with a known Lipschitz constant (see
+            `rnnzoo.activations`), by name or as the function; None is `"linear"`.
+        use_bias, ..., seed: As in `keras.layers.SimpleRNN`, in its order; a
+            `recurrent_constraint` is refused. `unroll=True` needs a known number of steps, as
+            there, and changes nothing else: the recurrence chooses its own unrolling.
         contraction: The bound $\lambda$, in (0, 1).
-        activation: A Keras activation with a known Lipschitz constant (`LIPSCHITZ` in this
-            module), by name or as the function; None is `"linear"`.
-        form: `"auto"`, `"xla"`, `"adjoint"` or `"autodiff"` (see `rnnzoo.recurrences`); take
-            `"autodiff"` for second derivatives. With `recurrent_dropout`, training runs
+        form: `"auto"`, `"xla"`, `"adjoint"` or `"plain"` (see `rnnzoo.recurrences`); take
+            `"plain"` for second derivatives. With `recurrent_dropout`, training runs
             step by step through the cell.
         shards: Number of independent loops over parts of the batch; None (default): one a core,
             where each has work enough.
-        **kwargs: Every other argument of `keras.layers.SimpleRNN`; `recurrent_constraint` and
-            `unroll=True` are refused.
+        **kwargs: `name`, `dtype`, `trainable` and `zero_output_for_mask`.
 
-    Inputs `[B, T, F]`; outputs `[B, H]`, or `[B, T, H]` with `return_sequences`, in the layer's
-    compute dtype; under mixed precision the state arithmetic is float32 on the stored weights. One
-    state `[B, H]`. Weights are those of `keras.layers.SimpleRNN`, in the same order. Masks,
-    `initial_state`, `stateful` and `go_backwards` are Keras's own; a masked step carries the state
-    and contracts nothing. Recurrent dropout scales states up while training: the bound is then one
-    of inference.
+    Inputs `[B, T, F]`, integers and booleans too; outputs `[B, H]`, or `[B, T, H]` with
+    `return_sequences`, in the layer's compute dtype; under mixed precision the state arithmetic is
+    float32 on the stored weights. One state `[B, H]`. Weights are those of
+    `keras.layers.SimpleRNN`, in the same order. Masks, `initial_state`, `stateful` and
+    `go_backwards` are Keras's own; a masked step carries the state and contracts nothing. Recurrent
+    dropout scales states up while training: the bound is then one of inference.
 
     `fit` does not compile the layer with XLA (`supports_jit` is False): XLA drops the check that
     stops training when a weight is not finite. The call itself works under `jit_compile=True`.
@@ -132,14 +146,46 @@ class StableRNN(Recurrent, keras.layers.SimpleRNN):
     0.9
     """
 
+    takes_unroll = True
+    twin_file_name = "simple_rnn"
+
     def __init__(
-        self, units, contraction=0.95, activation="tanh", form="auto", shards=None, **kwargs
-    ):
-        for_cell = cell_arguments(kwargs)
-        self._check_arguments(units, kwargs)
-        cell = StableRNNCell(units, contraction, activation, name="simple_rnn_cell", **for_cell)
+        self,
+        units: int,
+        activation: Activation = "tanh",
+        use_bias: bool = True,
+        kernel_initializer: Any = "glorot_uniform",
+        recurrent_initializer: Any = "orthogonal",
+        bias_initializer: Any = "zeros",
+        kernel_regularizer: Any = None,
+        recurrent_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        activity_regularizer: Any = None,
+        kernel_constraint: Any = None,
+        recurrent_constraint: Any = None,
+        bias_constraint: Any = None,
+        dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
+        return_sequences: bool = False,
+        return_state: bool = False,
+        go_backwards: bool = False,
+        stateful: bool = False,
+        unroll: bool = False,
+        seed: int | None = None,
+        *,
+        contraction: float = 0.95,
+        form: str = "auto",
+        shards: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        of_cell = named_by(StableRNNCell.__init__, locals()) | shared(kwargs)
+        of_layer = named_by(keras.layers.RNN.__init__, locals()) | kwargs
+        refuse_number(activation, "contraction")
+        self.check_arguments(units, of_layer)
+        cell = StableRNNCell(**of_cell, name="simple_rnn_cell")
         # Past SimpleRNN's constructor, which makes a cell of its own.
-        keras.layers.RNN.__init__(self, cell, **kwargs)
+        keras.layers.RNN.__init__(self, cell, activity_regularizer=activity_regularizer, **of_layer)
+        self.supports_masking = True  # which the next Keras denies its own recurrent layers
         self.input_spec = [keras.layers.InputSpec(ndim=3)]
         self.supports_jit = False
         self._set_form(form, shards)
@@ -164,7 +210,7 @@ class StableRNN(Recurrent, keras.layers.SimpleRNN):
         )
         return outputs, [state]
 
-    def contraction(self, input_bound=None):
+    def contraction(self, input_bound: float | None = None) -> float:
         r"""An upper bound of the contraction of one unmasked step, from the weights present.
 
         $\|\phi(h, x) - \phi(h', x)\|_2 \le \lambda \|h - h'\|_2$ for all states and all inputs,
@@ -184,10 +230,9 @@ class StableRNN(Recurrent, keras.layers.SimpleRNN):
         return float(norm * lipschitz(self.cell.activation))
 
     def get_config(self):
-        config = super().get_config()
-        del config["recurrent_constraint"]
         return {
-            **config,
+            **super().get_config(),
+            "recurrent_constraint": None,
             "contraction": self.cell.contraction,
             "seed": self.cell.seed,
             "form": self.form,

@@ -1,10 +1,15 @@
 """TCN: the temporal convolutional network, dilated causal convolutions in residual blocks."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import keras
 import tensorflow as tf
 
 from rnnzoo import _checks
 from rnnzoo.layers._causal import Causal, CausalCell, at_least_two, dilations
+from rnnzoo.layers._recurrent import shared
 
 
 @keras.saving.register_keras_serializable(package="rnnzoo")
@@ -92,27 +97,28 @@ class TCN(Causal):
     15
     """
 
-    cell_class = TCNCell
-
     def __init__(
         self,
-        units,
-        levels=8,
-        kernel_size=8,
-        dropout=0.0,
-        weight_norm=True,
-        kernel_initializer=None,
-        seed=None,
-        **kwargs,
-    ):
+        units: int,
+        levels: int = 8,
+        kernel_size: int = 8,
+        dropout: float = 0.0,
+        weight_norm: bool = True,
+        kernel_initializer: Any = None,
+        seed: int | None = None,
+        **kwargs: Any,
+    ) -> None:
         if kernel_initializer is None:
             kernel_initializer = keras.initializers.RandomNormal(stddev=0.01)
-        arguments = {
-            "levels": levels,
-            "kernel_size": kernel_size,
-            "dropout": dropout,
-            "weight_norm": weight_norm,
-            "kernel_initializer": kernel_initializer,
-            "seed": seed,
-        }
-        super().__init__(units, arguments, **kwargs)
+        cell = TCNCell(
+            units,
+            levels,
+            kernel_size,
+            dropout,
+            weight_norm,
+            kernel_initializer,
+            seed,
+            name="tcn_cell",
+            **shared(kwargs),
+        )
+        super().__init__(cell, **kwargs)

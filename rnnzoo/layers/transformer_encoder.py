@@ -1,10 +1,15 @@
 """TransformerEncoder: a small causal transformer of Keras's own layers, for comparison."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import keras
 import tensorflow as tf
 from keras import ops
 
 from rnnzoo import _checks
+from rnnzoo.layers import _masks
 
 
 @keras.saving.register_keras_serializable(package="rnnzoo")
@@ -53,16 +58,16 @@ class TransformerEncoder(keras.layers.Layer):
 
     def __init__(
         self,
-        units,
-        levels=2,
-        heads=4,
-        feed_forward=None,
-        max_length=1024,
-        dropout=0.0,
-        seed=None,
-        return_sequences=False,
-        **kwargs,
-    ):
+        units: int,
+        levels: int = 2,
+        heads: int = 4,
+        feed_forward: int | None = None,
+        max_length: int = 1024,
+        dropout: float = 0.0,
+        seed: int | None = None,
+        return_sequences: bool = False,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.units = _checks.integer("units", units)
         self.levels = _checks.integer("levels", levels)
@@ -125,7 +130,7 @@ class TransformerEncoder(keras.layers.Layer):
         self._check(sequences.shape)
         time = self._steps(sequences)
         x = self.entry(sequences) + self._first_positions(time)
-        seen = None if mask is None else ops.cast(mask, "bool")
+        seen = _masks.step_mask(mask)
         for norm1, attention, drop1, norm2, widen, narrow, drop2 in self.blocks:
             normed = norm1(x)
             attended = attention(

@@ -1,13 +1,19 @@
 """TruncatedWrapper: any recurrent layer, cut to the last k steps."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import keras
 import tensorflow as tf
 
 from rnnzoo import _checks, _keras
+from rnnzoo.layers import _masks
 from rnnzoo.layers._recurrent import full_precision
 from rnnzoo.layers._truncated_cells import cell_steps
-from rnnzoo.layers._truncated_runs import Runs, pack, unpack
+from rnnzoo.layers._truncated_runs import Runs
 from rnnzoo.layers.hdetach_lstm import HDetachLSTM
+from rnnzoo.recurrences._packing import pack, packing, unpack
 from rnnzoo.recurrences.lstm import lstm
 
 MODES = ("window", "gradient", "chunk")
@@ -83,7 +89,9 @@ class TruncatedWrapper(keras.layers.Wrapper):
     (True, False)
     """
 
-    def __init__(self, layer, k, mode="window", **kwargs):
+    def __init__(
+        self, layer: keras.layers.RNN, k: int, mode: str = "window", **kwargs: Any
+    ) -> None:
         _check_layer(layer)
         k = _checks.integer("k", k)
         mode = _checks.choice("mode", mode, MODES)
@@ -130,44 +138,44 @@ class TruncatedWrapper(keras.layers.Wrapper):
     def call(self, sequences, initial_state=None, mask=None, training=False):
         self._check_sequences(sequences.shape)
         cell, batch = self.layer.cell, tf.shape(sequences)[0]
-        mask = self._checked_mask(mask, sequences.shape)
+        _masks.check_mask(self, mask, sequences.shape)
+        mask = _masks.step_mask(mask)
         initial = default = self.layer.get_initial_state(batch_size=batch)
         if initial_state is not None:
             initial = self._checked_state(initial_state, initial, sequences.shape[0])
-        if self.go_backwards:
-            sequences = tf.reverse(sequences, [1])
-            mask = None if mask is None else tf.reverse(mask, [1])
-        packed, source, count = sequences, None, None
-        if mask is not None:
-            packed, source, count = pack(sequences, mask)
+        sequences, mask = _masks.processed(sequences, mask, self.go_backwards)
+        packed = None if mask is None else packing(mask)
+        x = sequences if packed is None else pack(sequences, packed)
+        count = None if packed is None else packed.count
         # Zeros stand for the first step's inputs, which a sequence of no steps does not have.
         first = tf.zeros([batch, sequences.shape[-1]], sequences.dtype)
         _keras.make_dropout_masks(self.layer, cell, first, initial)
         try:
-            outputs, states = self._run(packed, initial, count, bool(training))
+            outputs, states = self._run(x, initial, count, bool(training))
         finally:
             _keras.forget_dropout_masks(self.layer, cell)
-        return self._results(outputs, states, default, mask, source)
+        return self._results(outputs, states, default, mask, packed)
 
-    def _run(self, packed, initial, count, training):
+    def _run(self, x, initial, count, training):
         steps = cell_steps(self.layer.cell, training)
-        runs = Runs(steps, tf.transpose(packed, [1, 0, 2]), initial, count, self.k)
+        runs = Runs(steps, tf.transpose(x, [1, 0, 2]), initial, count, self.k)
         if self.mode == "window":
             return runs.window(self.return_sequences)
         if self.mode == "gradient":
             return runs.gradient(self.return_sequences)
         if not isinstance(self.layer, HDetachLSTM):
             return runs.chunk(self.return_sequences)
-        keep = self.layer._draw(packed) if training else None
-        if not self.layer._is_standard():
-            return runs.chunk(self.return_sequences, self.layer._cut(keep))
+        keep = self.layer.draw(x) if training else None
+        if not self.layer.is_standard():
+            return runs.chunk(self.return_sequences, self.layer.cut(keep))
         return _hdetach_chunks(self.layer, runs, keep, training)
 
-    def _results(self, outputs, states, default, mask, source):
+    def _results(self, outputs, states, default, mask, packed):
         """What the layer returns, from the runs' time-major outputs and flat states."""
         if self.return_sequences:
             outputs = tf.transpose(outputs, [1, 0, 2])
-            outputs = outputs if source is None else unpack(outputs, source)
+            if packed is not None:
+                outputs = unpack(outputs, packed, before=tf.zeros_like(outputs[:, :1]))
         if mask is not None and self.zero_output_for_mask:
             shown = mask if self.return_sequences else tf.reduce_any(mask[:, -1:], axis=1)
             outputs = tf.where(shown[..., None], outputs, tf.zeros_like(outputs))
@@ -189,18 +197,6 @@ class TruncatedWrapper(keras.layers.Wrapper):
                 f"`sequences` of {self.name} must have the shape [batch, time, features]. "
                 f"Received: sequences.shape={tuple(shape)}"
             )
-
-    def _checked_mask(self, mask, shape):
-        if mask is None:
-            return None
-        mask = tf.cast(keras.tree.flatten(mask)[0], tf.bool)
-        mask = mask[..., 0] if mask.shape.rank == 3 else mask
-        if not mask.shape.is_compatible_with(shape[:2]):
-            raise ValueError(
-                f"`mask` of {self.name} must have the shape [batch, time] of the sequences, "
-                f"{tuple(shape[:2])}. Received: mask.shape={tuple(mask.shape)}"
-            )
-        return mask
 
     def _checked_state(self, given, default, batch):
         if self.mode == "window":
@@ -268,7 +264,7 @@ def _hdetach_chunks(layer, runs, keep, training):
         full_precision(cell.kernel),
         full_precision(cell.recurrent_kernel),
         None if cell.bias is None else full_precision(cell.bias),
-        mask=None if runs.count is None else tf.transpose(runs._real()),
+        mask=None if runs.count is None else tf.transpose(runs.real()),
         keep_h=drawn if layer.detach == "h" else inside,
         keep_c=drawn if layer.detach == "c" else inside,
         form=layer._form_for(training),

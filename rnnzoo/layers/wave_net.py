@@ -1,10 +1,15 @@
 """WaveNet: dilated causal convolutions with gated tanh units, residual and skip connections."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import keras
 import tensorflow as tf
 
 from rnnzoo import _checks
 from rnnzoo.layers._causal import Causal, CausalCell, at_least_two, dilations
+from rnnzoo.layers._recurrent import shared
 
 
 @keras.saving.register_keras_serializable(package="rnnzoo")
@@ -114,29 +119,30 @@ class WaveNet(Causal):
     16
     """
 
-    cell_class = WaveNetCell
-
     def __init__(
         self,
-        units,
-        levels=10,
-        repeats=2,
-        kernel_size=2,
-        skip_units=None,
-        dropout=0.0,
-        weight_norm=False,
-        kernel_initializer="glorot_uniform",
-        seed=None,
-        **kwargs,
-    ):
-        arguments = {
-            "levels": levels,
-            "repeats": repeats,
-            "kernel_size": kernel_size,
-            "skip_units": skip_units,
-            "dropout": dropout,
-            "weight_norm": weight_norm,
-            "kernel_initializer": kernel_initializer,
-            "seed": seed,
-        }
-        super().__init__(units, arguments, **kwargs)
+        units: int,
+        levels: int = 10,
+        repeats: int = 2,
+        kernel_size: int = 2,
+        skip_units: int | None = None,
+        dropout: float = 0.0,
+        weight_norm: bool = False,
+        kernel_initializer: Any = "glorot_uniform",
+        seed: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        cell = WaveNetCell(
+            units,
+            levels,
+            repeats,
+            kernel_size,
+            skip_units,
+            dropout,
+            weight_norm,
+            kernel_initializer,
+            seed,
+            name="wavenet_cell",
+            **shared(kwargs),
+        )
+        super().__init__(cell, **kwargs)

@@ -1,5 +1,7 @@
 """The negative log-likelihood of frames of many keys, as a loss and as a metric."""
 
+from __future__ import annotations
+
 import keras
 from keras import ops
 
@@ -38,7 +40,12 @@ class FrameLoss(keras.losses.Loss):
     1.3863
     """
 
-    def __init__(self, reduction="sum_over_batch_size", name="frame_loss", dtype=None):
+    def __init__(
+        self,
+        reduction: str = "sum_over_batch_size",
+        name: str = "frame_loss",
+        dtype: str | keras.DTypePolicy | None = None,
+    ):
         super().__init__(name=name, reduction=reduction, dtype=dtype)
 
     def call(self, y_true, y_pred):
@@ -69,7 +76,7 @@ class FrameNLL(keras.metrics.Metric):
     0.231
     """
 
-    def __init__(self, name="nll", dtype=None):
+    def __init__(self, name: str = "nll", dtype: str | keras.DTypePolicy | None = None):
         super().__init__(name=name, dtype=dtype)
         self.total = self.add_weight(name="total", initializer="zeros")
         self.count = self.add_weight(name="count", initializer="zeros")

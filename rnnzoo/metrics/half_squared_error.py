@@ -1,5 +1,7 @@
 """Half the mean squared error, the loss of teacher and student."""
 
+from __future__ import annotations
+
 import keras
 from keras import ops
 
@@ -22,7 +24,12 @@ class HalfSquaredError(keras.losses.Loss):
     1.0
     """
 
-    def __init__(self, reduction="sum_over_batch_size", name="half_squared_error", dtype=None):
+    def __init__(
+        self,
+        reduction: str = "sum_over_batch_size",
+        name: str = "half_squared_error",
+        dtype: str | keras.DTypePolicy | None = None,
+    ):
         super().__init__(name=name, reduction=reduction, dtype=dtype)
 
     def call(self, y_true, y_pred):

@@ -4,6 +4,8 @@ Keras's mean metrics average over the batches' means; over a stream whose last b
 has padding, that is not the mean over tokens. These keep the sum and the count apart.
 """
 
+from __future__ import annotations
+
 import math
 
 import keras
@@ -78,7 +80,12 @@ class Perplexity(_MeanNats):
     4.0
     """
 
-    def __init__(self, outputs="logits", name="perplexity", dtype=None):
+    def __init__(
+        self,
+        outputs: str = "logits",
+        name: str = "perplexity",
+        dtype: str | keras.DTypePolicy | None = None,
+    ):
         super().__init__(outputs, name, dtype)
 
     def result(self):
@@ -101,7 +108,12 @@ class BitsPerCharacter(_MeanNats):
     2.0
     """
 
-    def __init__(self, outputs="logits", name="bits_per_character", dtype=None):
+    def __init__(
+        self,
+        outputs: str = "logits",
+        name: str = "bits_per_character",
+        dtype: str | keras.DTypePolicy | None = None,
+    ):
         super().__init__(outputs, name, dtype)
 
     def result(self):
@@ -130,10 +142,10 @@ class TokenCrossEntropy(keras.losses.Loss):
 
     def __init__(
         self,
-        outputs="logits",
-        reduction="mean_with_sample_weight",
-        name="token_cross_entropy",
-        dtype=None,
+        outputs: str = "logits",
+        reduction: str = "mean_with_sample_weight",
+        name: str = "token_cross_entropy",
+        dtype: str | keras.DTypePolicy | None = None,
     ):
         super().__init__(name=name, reduction=reduction, dtype=dtype)
         self.outputs = _checks.choice("outputs", outputs, OUTPUTS)

@@ -1,5 +1,7 @@
 """The share of recalled symbols that are right."""
 
+from __future__ import annotations
+
 import keras
 from keras import ops
 
@@ -34,7 +36,12 @@ class RecallAccuracy(keras.metrics.Mean):
     0.5
     """
 
-    def __init__(self, blank=0, name="recall_accuracy", dtype=None):
+    def __init__(
+        self,
+        blank: int = 0,
+        name: str = "recall_accuracy",
+        dtype: str | keras.DTypePolicy | None = None,
+    ):
         super().__init__(name=name, dtype=dtype)
         self.blank = _checks.integer("blank", blank, minimum=0)
         _keras.set_direction(

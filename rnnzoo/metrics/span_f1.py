@@ -1,5 +1,9 @@
 """F1 over labelled spans, by the definition of the CoNLL shared tasks."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+
 import keras
 import tensorflow as tf
 
@@ -41,7 +45,9 @@ class SpanF1(keras.metrics.Metric):
     0.6667
     """
 
-    def __init__(self, labels, name="f1", dtype=None):
+    def __init__(
+        self, labels: Sequence[str], name: str = "f1", dtype: str | keras.DTypePolicy | None = None
+    ):
         super().__init__(name=name, dtype=dtype)
         self.labels = [_checked(label) for label in labels]
         if len(set(self.labels)) < len(self.labels) or not self.labels:

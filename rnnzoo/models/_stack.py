@@ -1,13 +1,25 @@
 """Models of recurrent layers under a Dense head: what the tasks build, and deep stacks."""
 
+from __future__ import annotations
+
 import math
+from collections.abc import Sequence
 
 import keras
 
 from rnnzoo import _checks
+from rnnzoo.graphs import keep_masks
 
 
-def stack(layer, features, outputs, pooling="mean", entry=None, head="outputs", name="stack"):
+def stack(
+    layer: keras.layers.Layer | Sequence[keras.layers.Layer],
+    features: int,
+    outputs: int,
+    pooling: str = "mean",
+    entry: keras.layers.Layer | None = None,
+    head: str = "outputs",
+    name: str = "stack",
+) -> keras.Model:
     r"""A deep model: recurrent layers, the mean over time or a head on each step, a Dense head.
 
     $$h^0 = x,\quad h^l = L_l(h^{l-1}),\quad y = W\,\frac1T\sum_t h^n_t + b
@@ -61,16 +73,21 @@ def stack(layer, features, outputs, pooling="mean", entry=None, head="outputs", 
     return keras.Model(inputs, dense(hidden, outputs, head), name=name)
 
 
-def recurrent(layer, hidden, per_step):
+def recurrent(
+    layer: keras.layers.Layer | Sequence[keras.layers.Layer],
+    hidden: keras.KerasTensor,
+    per_step: bool,
+) -> keras.KerasTensor:
     """The outputs of the recurrent layer, or of the last of a list, on `hidden [B, T, F]`."""
     layers = recurrent_layers(layer)
     for position, one in enumerate(layers):
         set_return_sequences(one, per_step or position < len(layers) - 1)
+        keep_masks(one)
         hidden = one(hidden)
     return hidden
 
 
-def dense(hidden, width, name):
+def dense(hidden: keras.KerasTensor, width: int, name: str) -> keras.KerasTensor:
     """The head: logits or numbers, `[..., width]`."""
     bound = 1.0 / math.sqrt(hidden.shape[-1])
     return keras.layers.Dense(
@@ -83,7 +100,9 @@ def dense(hidden, width, name):
     )(hidden)
 
 
-def recurrent_layers(layer):
+def recurrent_layers(
+    layer: keras.layers.Layer | Sequence[keras.layers.Layer],
+) -> list[keras.layers.Layer]:
     layers = list(layer) if isinstance(layer, (list, tuple)) else [layer]
     if not layers:
         raise ValueError("`layer` must be a recurrent layer or a list of them. Received: layer=[]")
@@ -111,7 +130,7 @@ def recurrent_layers(layer):
     return layers
 
 
-def set_return_sequences(layer, wanted):
+def set_return_sequences(layer: keras.layers.Layer, wanted: bool) -> None:
     """Set `return_sequences` on the layer and on what it wraps, unless it is built already."""
     if layer.return_sequences == wanted:
         return

@@ -1,5 +1,9 @@
 """LanguageModel: embedding, recurrent layers and a softmax over the vocabulary."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+
 import keras
 
 from rnnzoo import _checks
@@ -11,16 +15,16 @@ HIDDEN = "hidden"
 
 
 def LanguageModel(
-    layer,
-    vocabulary_size,
+    layer: keras.layers.Layer | Sequence[keras.layers.Layer],
+    vocabulary_size: int,
     *,
-    embedding_size=None,
-    tied=False,
-    dropout=0.0,
-    softmax="full",
-    cutoffs=None,
-    name="language_model",
-):
+    embedding_size: int | None = None,
+    tied: bool = False,
+    dropout: float | Sequence[float] = 0.0,
+    softmax: str = "full",
+    cutoffs: Sequence[int] | None = None,
+    name: str = "language_model",
+) -> keras.Model:
     r"""A Functional model that predicts each next token from those before it.
 
     $$e_t = E_{x_t},\qquad h_{1:T} = M(D_1 e_{1:T}),\qquad
@@ -95,7 +99,7 @@ def LanguageModel(
     return keras.Model(inputs, head([hidden, targets]), name=name)
 
 
-def next_token_model(model):
+def next_token_model(model: keras.Model) -> keras.Model:
     """The model `x -> logits or ln p over the vocabulary` of a language model, weights shared.
 
     Args:

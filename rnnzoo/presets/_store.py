@@ -9,14 +9,20 @@ A preset is a folder ``saved_models/<name>/`` of three files:
 Listing them reads only the JSON, so that it needs no TensorFlow.
 """
 
-import dataclasses
+from __future__ import annotations
+
 import json
 import os
 import pathlib
+from typing import TYPE_CHECKING, Any
 
 import rnnzoo
 from rnnzoo import _checks, checkpoints
 from rnnzoo.presets._folder import METRICS, MODEL, NAME, write_preset
+from rnnzoo.presets._listing import Preset, PresetList
+
+if TYPE_CHECKING:
+    import keras
 
 __all__ = [
     "Preset",
@@ -33,39 +39,7 @@ __all__ = [
 FOLDER = pathlib.Path(rnnzoo.__file__).parent / "saved_models"
 
 
-@dataclasses.dataclass(frozen=True)
-class Preset:
-    """What a preset says of itself: one row of `list_presets()`."""
-
-    name: str
-    description: str
-    task: str
-    metric: str
-    score: float
-    parameters: int
-    size_bytes: int
-
-
-class PresetList(list):
-    """A list of `Preset` that prints as a table."""
-
-    _COLUMNS = ("name", "task", "score", "metric", "parameters", "description")
-
-    def __str__(self):
-        rows = [self._COLUMNS, *(self._cells(preset) for preset in self)]
-        widths = [max(len(row[i]) for row in rows) for i in range(len(self._COLUMNS))]
-        lines = ["  ".join(c.ljust(w) for c, w in zip(row, widths)).rstrip() for row in rows]
-        return "\n".join(lines)
-
-    __repr__ = __str__
-
-    @staticmethod
-    def _cells(preset):
-        numbers = (f"{preset.score:.6g}", preset.metric, f"{preset.parameters:,}")
-        return (preset.name, preset.task, *numbers, preset.description)
-
-
-def list_presets():
+def list_presets() -> PresetList:
     """All presets, in the order of their names.
 
     Returns:
@@ -79,7 +53,7 @@ def list_presets():
     return PresetList(_record(name) for name in _names())
 
 
-def path(name):
+def path(name: str) -> pathlib.Path:
     """The folder of a preset, with `model.keras`, `metrics.json` and `card.md` in it.
 
     Raises:
@@ -95,7 +69,7 @@ def path(name):
     return FOLDER / name
 
 
-def load(name):
+def load(name: str) -> keras.Model:
     """The model of a preset, a Keras model that is not compiled.
 
     Args:
@@ -112,7 +86,7 @@ def load(name):
     return checkpoints.load_model(path(name) / MODEL)
 
 
-def metrics(name_or_file):
+def metrics(name_or_file: str | os.PathLike) -> dict:
     """What stands in the ``metrics.json`` of a preset or beside a model file; {} if there is none.
 
     Raises:
@@ -131,7 +105,9 @@ def metrics(name_or_file):
     return content
 
 
-def evaluate(name_or_file, task=None, limit=None, split="test"):
+def evaluate(
+    name_or_file: str | os.PathLike, task: Any = None, limit: int | None = None, split: str = "test"
+) -> dict:
     """Measure again the score that a preset, or the run that wrote a file, states.
 
     Args:
@@ -252,7 +228,13 @@ def _stated(record):
     return {} if value is None else {"metric": metric, "value": value}
 
 
-def from_run(run, folder, *, description, published=None):
+def from_run(
+    run: str | os.PathLike,
+    folder: str | os.PathLike,
+    *,
+    description: str,
+    published: dict | None = None,
+) -> pathlib.Path:
     """Make a preset of a finished training run: its best model with the score on the test set.
 
     Args:

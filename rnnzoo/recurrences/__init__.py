@@ -6,9 +6,10 @@ No layers, no variables, no state: tensors in, tensors out. Every recurrence tak
 - ``mask [B, T]`` (bool) or None: where False the step does not happen, so the state is carried;
 - ``form``: ``"adjoint"`` (one reversed loop that computes only the pre-activation gradients, the
   weight gradients in one product after it; may be differentiated once), ``"xla"`` (the same,
-  compiled by XLA; T must be known when the graph is made), ``"autodiff"`` (the plain
-  differentiable loop, for second derivatives and unusual activations), or ``"auto"``, which
-  chooses between the first two;
+  compiled by XLA; T must be known when the graph is made), ``"plain"`` (the forward loop alone,
+  which TensorFlow differentiates as often as asked: for second derivatives, unusual activations
+  and inference; ``"autodiff"`` is its older name), or ``"auto"``, which chooses between the first
+  two;
 
 and returns ``(outputs, final states...)``. Outputs at masked steps repeat the carried state.
 

@@ -97,7 +97,7 @@ def _steps(v, differentiable=False):
     ).unstack(v)
 
 
-def _power(value, exponent):
+def power(value, exponent):
     """value ** exponent by squaring: exact at 0 and in the angle, unlike the complex `tf.pow`."""
     if isinstance(exponent, int):
         result = tf.ones_like(value)
@@ -124,7 +124,7 @@ def _carries(eigenvalues, advance, start, cut, reverse=False, differentiable=Fal
     (ends,) = time_loop(lambda t, h: (advance(t, h),), (zeros,), steps, reverse=reverse)
     ends = tf.transpose(tf.reshape(ends, [cut.batch, cut.blocks, n]), [1, 0, 2])
     ends = _steps(ends, differentiable)
-    across = _power(eigenvalues, cut.length)
+    across = power(eigenvalues, cut.length)
     found = tf.TensorArray(eigenvalues.dtype, cut.blocks, element_shape=start.shape)
 
     def carry(c, state, found):

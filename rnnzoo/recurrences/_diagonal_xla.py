@@ -101,7 +101,7 @@ def _block_starts(read, shape, eigenvalue, start, reverse=False):
         return _plus(_times(eigenvalue, state), read(step))
 
     ends = _loop(advance, zeros, length, reverse)
-    power = _blocks._power(tf.complex(*eigenvalue), length)
+    power = _blocks.power(tf.complex(*eigenvalue), length)
     power = tf.math.real(power), tf.math.imag(power)
 
     def carry(block, re, im, *found):

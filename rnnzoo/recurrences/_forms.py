@@ -1,61 +1,60 @@
-"""Which form of a recurrence runs: the one place where that is chosen.
-
-`"xla"`       forward loop and hand-written adjoint, each compiled by XLA, once per batch shard
-`"adjoint"`   the same mathematics in plain TensorFlow loops
-`"autodiff"`  the plain forward loop, differentiated by TensorFlow as often as asked
-`"auto"`      one of these, by the rule of `choose`
-`"forward"`   for Keras's own inference loops alone (`for_layer`): the compiled forward loop, with
-              nothing saved; where that cannot be, the plain forward loop
-"""
+"""Which form of a recurrence runs, chosen by shapes and devices alone."""
 
 import functools
 
 import tensorflow as tf
 
-from rnnzoo import _checks, _keras
+# Every form that runs. Callers may name one of `GIVEN`; the last of the table is for layers, which
+# ask for it in Keras's evaluate and predict.
+FORMS = {
+    "xla": "the forward loop and a hand-written adjoint, compiled by XLA for each batch shard",
+    "adjoint": "the forward loop and the same adjoint in TensorFlow's loops; differentiable once",
+    "plain": "the forward loop alone in TensorFlow's loops; differentiable as often as asked",
+    "xla_forward": "the forward loop alone, compiled by XLA; not differentiable",
+}
+GIVEN = ("auto", "xla", "adjoint", "plain")  # "auto": one of the first two, by `choose`
+COMPILED = ("xla", "xla_forward")
+OLDER_NAMES = {"autodiff": "plain"}  # arguments and saved configurations may have them
 
-FORMS = ("auto", "xla", "adjoint", "autodiff")
-COMPILED = ("xla", "forward")
-PLAIN = ("auto", "adjoint", "autodiff")
+
+def check(form, xla=True):
+    """`form` as it is given, if it is one that callers may name; `xla`: whether there is "xla"."""
+    names = [name for name in GIVEN if xla or name != "xla"]
+    if type(form) is not str or form not in (*names, *OLDER_NAMES):
+        older = [f"{old!r} is an older name of {new!r}" for old, new in OLDER_NAMES.items()]
+        raise ValueError(
+            f"`form` must be one of {', '.join(map(repr, names))} ({', '.join(older)}). "
+            f"Received: form={form!r}"
+        )
+    return form
 
 
-def for_layer(form, training):
-    """The form that a layer asks its recurrence for.
-
-    In training what the user gave. At inference a graph may be one that is exported, and neither a
-    custom gradient that captures a loop's intermediates nor a compiled function can be served: so
-    `"auto"` is the plain loop, and compiled only inside Keras's own evaluate and predict. Inside
-    Keras's fit a layer may be called with `training=False` too, and differentiated all the same:
-    there a tape is recording, and the choice is that of training.
-    """
-    if training or form in ("adjoint", "autodiff"):
-        return form
-    in_keras = _keras.in_keras_loop()
-    if in_keras and _keras.tape_may_record():
-        return form
-    return "forward" if form == "xla" or in_keras else "autodiff"
+def current(form):
+    """Today's name of a form that is given by an older one."""
+    return OLDER_NAMES.get(form, form) if isinstance(form, str) else form
 
 
 def choose(form, inputs, compiled_pays=True):
-    """The form that runs for `inputs [B, T, F]`: one of `"xla"`, `"adjoint"`, `"autodiff"`, ...
+    """The form that runs for `inputs [B, T, F]`, one of `FORMS`.
 
     XLA where it works and pays: in a graph (an eager call would compile for every new length) with
     a known T, on a CPU, without replicas of a distribution strategy, which cannot compile.
 
     Args:
-        form: one of `FORMS`, or `"forward"`.
+        form: one of `GIVEN`, an older name, or `"xla_forward"`, which is `"plain"` where XLA does
+            not work.
         inputs: the tensor whose shape decides.
-        compiled_pays: whether there is a compiled form, which there is only where it pays.
+        compiled_pays: whether there are compiled forms, which there are only where they pay.
 
     Raises:
         ValueError: For an unknown form, for `"xla"` where T is unknown or 0 or XLA does not pay.
     """
-    if form == "forward":
-        return "forward" if compiled_pays and _compilable(inputs) else "autodiff"
-    _checks.choice("form", form, FORMS if compiled_pays else PLAIN)
+    if form == "xla_forward":
+        return form if compiled_pays and _compilable(inputs) else "plain"
+    form = current(check(form, xla=compiled_pays))
     if form == "xla" and not inputs.shape[1]:
         raise ValueError(
-            '`form` must be "auto", "adjoint" or "autodiff" where the number of time steps is 0 or '
+            '`form` must be "auto", "adjoint" or "plain" where the number of time steps is 0 or '
             f"not known when the graph is made. Received: form='xla', inputs of {inputs.shape}"
         )
     if form != "auto":

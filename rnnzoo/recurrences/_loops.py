@@ -15,7 +15,7 @@ LARGE_UNITS = 512
 
 
 class SecondDerivativeError(LookupError):
-    """A hand-written adjoint was differentiated; ``form="autodiff"`` is the way to do that."""
+    """A hand-written adjoint was differentiated; ``form="plain"`` is the way to do that."""
 
 
 def static_or_dynamic(tensor, axis):
@@ -190,8 +190,8 @@ def _refuse(name, tensors):
     """
     message = (
         f"The hand-written adjoint of {name} cannot be differentiated again. "
-        'Pass form="autodiff" (an argument of the layer and of the recurrence) '
-        "for second derivatives."
+        'Pass form="plain" (an argument of the layer and of the recurrence, whose older name is '
+        '"autodiff") for second derivatives.'
     )
     if not _keras.in_gradient_of_gradient():
         raise SecondDerivativeError(message)

@@ -4,26 +4,29 @@ Complex numbers come and go as pairs of real tensors; inside, complex64 and comp
 The adjoint of a diagonal linear recurrence is the same recurrence run backwards with the conjugate.
 """
 
+from __future__ import annotations
+
 import functools
 
 import tensorflow as tf
 
 from rnnzoo.recurrences import _diagonal_loops, _diagonal_xla, _forms
 from rnnzoo.recurrences._loops import shard_batch, shard_count, with_adjoint
+from rnnzoo.recurrences._packing import pack, packing, unpack
 
 
 @tf.autograph.experimental.do_not_convert
 def diagonal(
-    inputs_re,
-    inputs_im,
-    initial_re,
-    initial_im,
-    lambda_re,
-    lambda_im,
+    inputs_re: tf.Tensor,
+    inputs_im: tf.Tensor,
+    initial_re: tf.Tensor,
+    initial_im: tf.Tensor,
+    lambda_re: tf.Tensor,
+    lambda_im: tf.Tensor,
     *,
-    mask=None,
-    form="auto",
-):
+    mask: tf.Tensor | None = None,
+    form: str = "auto",
+) -> tuple[tf.Tensor, ...]:
     """Run N independent complex linear recurrences over time.
 
     h_t = lambda * h_{t-1} + z_t, elementwise, with z = `inputs_re` + i `inputs_im`.
@@ -33,7 +36,7 @@ def diagonal(
         initial_re, initial_im: h_{-1}, `[B, N]`.
         lambda_re, lambda_im: lambda, `[N]`; |lambda| <= 1 (beyond it, powers may overflow).
         mask: `[B, T]` bool or None; where False the step does not happen: the state is carried.
-        form: `"xla"`, `"adjoint"` or `"autodiff"`, see `rnnzoo.recurrences`; `"auto"` (default)
+        form: `"xla"`, `"adjoint"` or `"plain"`, see `rnnzoo.recurrences`; `"auto"` (default)
             chooses. The first is the fastest and needs a known T, the second is differentiable
             once as it is, the third is slow and differentiable any number of times.
 
@@ -60,28 +63,28 @@ def diagonal(
     _expect("inputs_im", inputs_im, inputs_re.shape)
     state = _state(inputs_re, initial_re, initial_im, lambda_re, lambda_im)
     _expect("inputs_re", inputs_re, [None, None, state[2].shape[0]])
-    packing = _packing(inputs_re, mask)
-    packed = [_pack(v, packing) for v in (inputs_re, inputs_im)]
-    *states, final_re, final_im = _run(packed, state, [], packing, form, "diagonal")
-    if packing is not None:
-        states = [_unpack(v, packing, before=h[:, None]) for v, h in zip(states, state)]
+    packed = _packing(inputs_re, mask)
+    z = [_packed(v, packed) for v in (inputs_re, inputs_im)]
+    *states, final_re, final_im = _run(z, state, [], packed, form, "diagonal")
+    if packed is not None:
+        states = [unpack(v, packed, before=h[:, None]) for v, h in zip(states, state)]
     return (*states, final_re, final_im)
 
 
 @tf.autograph.experimental.do_not_convert
 def lru(
-    inputs,
-    initial_re,
-    initial_im,
-    lambda_re,
-    lambda_im,
-    b,
-    c,
-    d=None,
+    inputs: tf.Tensor,
+    initial_re: tf.Tensor,
+    initial_im: tf.Tensor,
+    lambda_re: tf.Tensor,
+    lambda_im: tf.Tensor,
+    b: tf.Tensor,
+    c: tf.Tensor,
+    d: tf.Tensor | None = None,
     *,
-    mask=None,
-    form="auto",
-):
+    mask: tf.Tensor | None = None,
+    form: str = "auto",
+) -> tuple[tf.Tensor, ...]:
     """Run the diagonal recurrence between its projections, without keeping both sides of them.
 
     h_t = lambda * h_{t-1} + x_t (b_re + i b_im),   y_t = re(h_t) c_1 + im(h_t) c_2 + d x_t
@@ -94,7 +97,7 @@ def lru(
         c: `[2N, U]`, c_1 above c_2; Re[C h] is c_1 = C_re transposed, c_2 = -C_im transposed.
         d: `[F]` (elementwise, where U = F), `[F, U]` (a product), or None (no skip).
         mask: `[B, T]` bool or None; where False the step does not happen: the state is carried.
-        form: `"adjoint"` (hand-written, differentiable once), `"autodiff"` (slower, differentiable
+        form: `"adjoint"` (hand-written, differentiable once), `"plain"` (slower, differentiable
             any number of times) or `"auto"` (default), the adjoint. There is no `"xla"`: compiled
             loops were slower between the projections.
 
@@ -120,17 +123,17 @@ def lru(
     n, features = state[2].shape[0], inputs.shape[2]
     _expect("b", b, [features, 2 * n])
     _expect("c", c, [2 * n, None])
-    packing = _packing(inputs, mask)
-    packed = _pack(inputs, packing)
-    outputs, *final = _run([packed], state, [b, c], packing, form, "lru")
+    packed = _packing(inputs, mask)
+    x = _packed(inputs, packed)
+    outputs, *final = _run([x], state, [b, c], packed, form, "lru")
     if d is not None:
         d = tf.convert_to_tensor(d, inputs.dtype)
         _expect("d", d, [features, c.shape[1]] if d.shape.rank == 2 else [c.shape[1]])
         if d.shape.rank == 1:
             _expect("d", d, [features])
-        outputs += packed * d if d.shape.rank == 1 else tf.tensordot(packed, d, 1)
-    if packing is not None:
-        outputs = _unpack(outputs, packing, before=tf.zeros_like(outputs[:, :1]))
+        outputs += x * d if d.shape.rank == 1 else tf.tensordot(x, d, 1)
+    if packed is not None:
+        outputs = unpack(outputs, packed, before=tf.zeros_like(outputs[:, :1]))
     return (outputs, *final)
 
 
@@ -166,40 +169,22 @@ def _expect(name, tensor, shape):
 
 
 def _packing(inputs, mask):
-    """How the real steps move to the front of each row, so that the recurrence needs no mask.
-
-    Returns (order, source, count): the step that goes to each place `[B, T]`, the place that each
-    step's output comes from (-1: none yet) `[B, T]`, and the number of real steps `[B]`.
-    """
+    """How the real steps move to the front of each row, so that the recurrence needs no mask."""
     if mask is None:
         return None
     mask = tf.convert_to_tensor(mask)
     if mask.dtype != tf.bool:
         raise ValueError(f"`mask` must be bool. Received: mask.dtype={mask.dtype.name}")
     _expect("mask", mask, inputs.shape[:2])
-    order = tf.argsort(tf.cast(~mask, tf.int32), axis=1, stable=True)
-    source = tf.cumsum(tf.cast(mask, tf.int32), axis=1) - 1
-    return order, source, tf.reduce_sum(tf.cast(mask, tf.int32), axis=1)
+    return packing(mask)
 
 
-def _pack(inputs, packing):
-    if packing is None:
-        return inputs
-    order, _, count = packing
-    real = tf.range(tf.shape(inputs)[1])[None] < count[:, None]
-    packed = tf.gather(inputs, order, batch_dims=1)
-    # Zeros, not whatever stands at masked steps: a NaN there must not reach a weight's gradient.
-    return tf.where(real[..., None], packed, tf.zeros_like(packed))
+def _packed(inputs, packed):
+    return inputs if packed is None else pack(inputs, packed)
 
 
-def _unpack(outputs, packing, before):
-    source = packing[1]
-    spread = tf.gather(outputs, tf.maximum(source, 0), batch_dims=1)
-    return tf.where(source[..., None] >= 0, spread, before)
-
-
-def _run(sequences, state, projections, packing, form, name):
-    """Outputs and final state of the unmasked recurrence; `packing` says where each row ends.
+def _run(sequences, state, projections, packed, form, name):
+    """Outputs and final state of the unmasked recurrence; `packed` says where each row ends.
 
     TensorFlow runs the compiled loops of each batch shard on a thread of its own. Plain loops are
     not cut: their operations use several threads as it is.
@@ -208,7 +193,7 @@ def _run(sequences, state, projections, packing, form, name):
     count, batch = len(sequences), sequences[0].shape[0]
     in_turn = form not in _forms.COMPILED or tf.executing_eagerly()
     shards = 1 if in_turn else shard_count(batch, rows_per_shard=1)
-    last = None if packing is None else packing[2] - 1
+    last = None if packed is None else packed.count - 1
 
     def parts(arguments, *more):
         """Each shard's sequences, initial state, eigenvalue, projections, last, and `more`."""
@@ -238,9 +223,9 @@ def _run(sequences, state, projections, packing, form, name):
 
 _FORWARD = {
     "xla": _diagonal_xla.forward,
-    "forward": _diagonal_xla.forward,
+    "xla_forward": _diagonal_xla.forward,
     "adjoint": functools.partial(_diagonal_loops.forward, differentiable=False),
-    "autodiff": functools.partial(_diagonal_loops.forward, differentiable=True),
+    "plain": functools.partial(_diagonal_loops.forward, differentiable=True),
 }
 _ADJOINT = {"xla": _diagonal_xla.adjoint, "adjoint": _diagonal_loops.adjoint}
 

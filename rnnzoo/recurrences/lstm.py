@@ -11,6 +11,8 @@ into the weights; the state that goes round the loop is 2h for the same reason.
 Sources: Hochreiter & Schmidhuber (1997); detaching: Arpit et al., *h-detach* (2018).
 """
 
+from __future__ import annotations
+
 import functools
 
 import tensorflow as tf
@@ -22,19 +24,19 @@ from rnnzoo.recurrences._loops import in_graph, rows_per_shard, shard_count, sha
 
 
 def lstm(
-    inputs,
-    initial_h,
-    initial_c,
-    kernel,
-    recurrent_kernel,
-    bias=None,
+    inputs: tf.Tensor,
+    initial_h: tf.Tensor,
+    initial_c: tf.Tensor,
+    kernel: tf.Tensor,
+    recurrent_kernel: tf.Tensor,
+    bias: tf.Tensor | None = None,
     *,
-    mask=None,
-    keep_h=None,
-    keep_c=None,
-    form="auto",
-    shards=None,
-):
+    mask: tf.Tensor | None = None,
+    keep_h: tf.Tensor | None = None,
+    keep_c: tf.Tensor | None = None,
+    form: str = "auto",
+    shards: int | None = None,
+) -> tuple[tf.Tensor, ...]:
     """Run an LSTM over a batch of sequences.
 
     Args:
@@ -45,7 +47,7 @@ def lstm(
         keep_h, keep_c: `[T]` bool or None. Where False, the gradient through h_{t-1}
             (through c_{t-1}) into step t is cut; values do not change, and weight gradients still
             see the value of h_{t-1}.
-        form: `"xla"`, `"adjoint"` or `"autodiff"`, see `rnnzoo.recurrences`; `"auto"` (default)
+        form: `"xla"`, `"adjoint"` or `"plain"`, see `rnnzoo.recurrences`; `"auto"` (default)
             chooses between the first two.
         shards: Number of independent loops over parts of the batch; None chooses.
 
@@ -90,9 +92,9 @@ def _run(form, shards, inputs, h, c, kernel, recurrent_kernel, bias, mask, keep_
         arguments = (inputs, h, c, kernel, recurrent_kernel, bias)
         optional = {"mask": mask, "keep_h": keep_h, "keep_c": keep_c}
         given = {name: value for name, value in optional.items() if value is not None}
-        if form == "autodiff":
+        if form == "plain":
             return _plain(arguments, **given)
-        if form == "forward":
+        if form == "xla_forward":
             return _xla_forward(*arguments, mask)
         return _with_adjoint(form, arguments, given)
 

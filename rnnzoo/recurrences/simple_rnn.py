@@ -7,12 +7,16 @@ the gradients of a_t, and every weight gradient is one product after it. The slo
 computed for all steps at once before that loop, from the outputs where the activation allows it.
 """
 
+from __future__ import annotations
+
 import functools
+from collections.abc import Callable
 
 import keras
 import tensorflow as tf
 
 from rnnzoo import _checks
+from rnnzoo.activations import facts, named, slopes_of_inputs
 from rnnzoo.recurrences import _arguments, _forms, _rnn_xla
 from rnnzoo.recurrences._forms import compiled
 from rnnzoo.recurrences._loops import (
@@ -25,57 +29,19 @@ from rnnzoo.recurrences._loops import (
     with_adjoint,
 )
 
-_act = keras.activations
-
-# rho'(a) written in y = rho(a): the pre-activations need not be saved.
-SLOPE_FROM_OUTPUT = {
-    _act.tanh: lambda y: 1.0 - tf.square(y),
-    _act.linear: tf.ones_like,
-    _act.relu: lambda y: tf.cast(y > 0.0, y.dtype),
-    _act.sigmoid: lambda y: y * (1.0 - y),
-}
-
-SLOPES_KNOWN = "tanh, linear, relu and sigmoid"
-
-# Activations that act on each unit alone: one differentiation of all steps gives the slopes.
-ELEMENTWISE = frozenset(
-    {
-        _act.celu,
-        _act.elu,
-        _act.exponential,
-        _act.gelu,
-        _act.hard_sigmoid,
-        _act.hard_silu,
-        _act.hard_tanh,
-        _act.leaky_relu,
-        _act.log_sigmoid,
-        _act.mish,
-        _act.relu6,
-        _act.selu,
-        _act.silu,
-        _act.soft_shrink,
-        _act.softplus,
-        _act.softsign,
-        _act.sparse_plus,
-        _act.sparse_sigmoid,
-        _act.squareplus,
-        _act.tanh_shrink,
-    }
-)
-
 
 def simple_rnn(
-    inputs,
-    initial_state,
-    kernel,
-    recurrent_kernel,
-    bias=None,
+    inputs: tf.Tensor,
+    initial_state: tf.Tensor,
+    kernel: tf.Tensor,
+    recurrent_kernel: tf.Tensor,
+    bias: tf.Tensor | None = None,
     *,
-    activation="tanh",
-    mask=None,
-    form="auto",
-    shards=None,
-):
+    activation: str | Callable = "tanh",
+    mask: tf.Tensor | None = None,
+    form: str = "auto",
+    shards: int | None = None,
+) -> tuple[tf.Tensor, ...]:
     """Run a simple RNN over a batch of sequences.
 
     Args:
@@ -84,9 +50,9 @@ def simple_rnn(
         kernel: `[F, H]`. recurrent_kernel: `[H, H]`. bias: `[H]`, or None for zeros.
         activation: A Keras activation, its name, or any differentiable function of `[B, H]`.
         mask: `[B, T]` bool or None; where False, the state is carried over the step.
-        form: `"xla"`, `"adjoint"` or `"autodiff"`, see `rnnzoo.recurrences`; `"auto"` (default)
+        form: `"xla"`, `"adjoint"` or `"plain"`, see `rnnzoo.recurrences`; `"auto"` (default)
             chooses: between the first two for tanh, linear, relu and sigmoid, the adjoint for other
-            activations that are known to act on each unit alone, `"autodiff"` for any other.
+            activations that are known to act on each unit alone, `"plain"` for any other.
         shards: Number of independent loops over parts of the batch; None chooses.
 
     Returns:
@@ -115,28 +81,26 @@ def simple_rnn(
     if shards is None:
         shards = shard_count(tensors[0].shape[0], rows_per_shard(tensors[3].shape[0]))
     options = (form, activation, shards)
-    if tf.executing_eagerly() and (form != "autodiff" or _is_elementwise(activation)):
+    if tf.executing_eagerly() and (form != "plain" or facts(activation).elementwise):
         dynamic = _DYNAMIC_BATCH if form in _forms.COMPILED else _DYNAMIC
         return in_graph(_run, options, [*tensors, mask], dynamic=dynamic)
     return _run(*options, *tensors, mask)
 
 
-def _is_elementwise(activation):
-    return activation in SLOPE_FROM_OUTPUT or activation in ELEMENTWISE
-
-
 def _offered(form, activation):
     """`form`, unless the activation leaves no choice; the compiled one needs slopes of outputs."""
-    needed = {"xla": activation in SLOPE_FROM_OUTPUT, "adjoint": _is_elementwise(activation)}
+    form, known = _forms.current(form), facts(activation)
+    needed = {"xla": known.slope_of_output is not None, "adjoint": known.elementwise}
     if not needed.get(form, True):
+        names = ", ".join(named(lambda known: known.slope_of_output is not None))
         raise ValueError(
-            '`form` must be "autodiff" or "auto" for an activation that is not known to act on '
-            f'each unit alone, and may be "xla" for {SLOPES_KNOWN} only. '
+            '`form` must be "plain" or "auto" for an activation that is not known to act on '
+            f'each unit alone, and may be "xla" for {names} only. '
             f"Received: form={form!r}, activation={activation!r}"
         )
     if form == "auto" and not needed["xla"]:
-        return "adjoint" if needed["adjoint"] else "autodiff"
-    return "autodiff" if form == "forward" and not needed["xla"] else form
+        return "adjoint" if needed["adjoint"] else "plain"
+    return "plain" if form == "xla_forward" and not needed["xla"] else form
 
 
 # Which axes of an eager call's tensors may differ between calls to one graph: batch and time.
@@ -152,7 +116,7 @@ def _run(form, activation, shards, inputs, state, kernel, recurrent_kernel, bias
 @functools.cache
 def _compiled(activation):
     forward = functools.partial(_rnn_xla.forward, activation)
-    adjoint = functools.partial(_rnn_xla.adjoint, SLOPE_FROM_OUTPUT[activation])
+    adjoint = functools.partial(_rnn_xla.adjoint, facts(activation).slope_of_output)
     return compiled(forward), compiled(adjoint)
 
 
@@ -167,7 +131,7 @@ def _run_compiled(form, activation, shards, inputs, state, kernel, recurrent_ker
     def shard(inputs, state, mask):
         arguments = [inputs, state, kernel, recurrent_kernel, bias]
         arguments += [] if mask is None else [mask]
-        if form == "forward":
+        if form == "xla_forward":
             return run_forward(*arguments)[0]
         return with_adjoint(run_forward, adjoint, arguments, "rnnzoo.recurrences.simple_rnn")
 
@@ -254,10 +218,7 @@ def _adjoint(projected, state, recurrent_kernel, every, d_outputs, d_state, mask
 
 def _slopes(activation, projected, previous, recurrent_kernel, outputs):
     """rho'(a_t) of every step; masked steps hold values that the caller replaces."""
-    if activation in SLOPE_FROM_OUTPUT:
-        return SLOPE_FROM_OUTPUT[activation](outputs)
-    a = projected + tf.tensordot(previous, recurrent_kernel, 1)
-    with tf.GradientTape() as tape:
-        tape.watch(a)
-        y = activation(a)
-    return tape.gradient(y, a)
+    of_output = facts(activation).slope_of_output
+    if of_output is not None:
+        return of_output(outputs)
+    return slopes_of_inputs(activation, projected + tf.tensordot(previous, recurrent_kernel, 1))

@@ -1,5 +1,10 @@
 """A stream of steps through a served model: the server computes, the client keeps the state."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 
 from rnnzoo import _checks
@@ -51,7 +56,16 @@ class Stream:
     True
     """
 
-    def __init__(self, address, model, *, rows=1, version=None, deadline=10.0, reconnect=2.0):
+    def __init__(
+        self,
+        address: str,
+        model: str,
+        *,
+        rows: int = 1,
+        version: int | None = None,
+        deadline: float = 10.0,
+        reconnect: float = 2.0,
+    ):
         self.rows = _checks.integer("rows", rows)
         self._wanted = _checks.optional_integer("version", version)
         if not isinstance(model, str) or not model:
@@ -82,7 +96,7 @@ class Stream:
             )
         self._state = {n: _array(n, state[n], spec, self.rows) for n, spec in specs.items()}
 
-    def send(self, x, rows=None):
+    def send(self, x: Any, rows: Sequence[int] | None = None) -> dict[str, np.ndarray] | np.ndarray:
         """Send one step and return its outputs, `[n, ...]`.
 
         Args:
@@ -98,7 +112,7 @@ class Stream:
             value[chosen] = found.pop(f"next_{name}")
         return next(iter(found.values())) if len(found) == 1 else found
 
-    def reset(self, rows=None):
+    def reset(self, rows: Sequence[int] | None = None) -> None:
         """Begin anew with the zero state: these rows, or all, and then on the newest version."""
         whole = rows is None
         chosen = self._chosen(rows)
@@ -111,7 +125,7 @@ class Stream:
             for name, value in self._state.items():
                 value[chosen] = found[name]
 
-    def close(self):
+    def close(self) -> None:
         self._connection.transport.close()
 
     def __enter__(self):

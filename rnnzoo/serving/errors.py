@@ -1,5 +1,7 @@
 """What a server answers instead of outputs."""
 
+from __future__ import annotations
+
 
 class ServingError(RuntimeError):
     """A server's refusal.
@@ -9,7 +11,7 @@ class ServingError(RuntimeError):
             ``"NOT_FOUND"``, ...
     """
 
-    def __init__(self, code, message):
+    def __init__(self, code: str, message: str):
         super().__init__(message)
         self.code = code
 

@@ -4,10 +4,13 @@ It speaks TensorFlow Serving's Predict and GetModelMetadata over gRPC and REST, 
 against it works there. It has no batching, no authentication and no encryption.
 """
 
+from __future__ import annotations
+
 import contextlib
 import logging
 import os
 import threading
+from collections.abc import Sequence
 
 from rnnzoo import _checks
 from rnnzoo._files import as_path
@@ -20,7 +23,7 @@ class Server:
     """Serve the newest version in each of some folders, over gRPC and REST.
 
     Args:
-        directories: folders as `rnnzoo.export.export` writes them, each with numbered versions; a
+        directories: folders as `rnnzoo.export_model` writes them, each with numbered versions; a
             model's name is its folder's.
         host: the address to listen on (default ``"127.0.0.1"``: this machine alone).
         grpc_port, rest_port: from 0 to 65535; 0 (default) takes a free one.
@@ -42,15 +45,15 @@ class Server:
 
     def __init__(
         self,
-        directories,
+        directories: Sequence[str | os.PathLike] | dict[str, str | os.PathLike],
         *,
-        host="127.0.0.1",
-        grpc_port=0,
-        rest_port=0,
-        max_bytes=16 * 2**20,
-        queue=64,
-        workers=None,
-        poll=1.0,
+        host: str = "127.0.0.1",
+        grpc_port: int = 0,
+        rest_port: int = 0,
+        max_bytes: int = 16 * 2**20,
+        queue: int = 64,
+        workers: int | None = None,
+        poll: float = 1.0,
     ):
         ports = [_port("grpc_port", grpc_port), _port("rest_port", rest_port)]
         if not isinstance(host, str) or not host:
@@ -93,7 +96,7 @@ class Server:
         """`{model: number}` of what is served now."""
         return {name: m.version().number for name, m in self._backend.models.items()}
 
-    def stop(self, drain=10.0):
+    def stop(self, drain: float = 10.0) -> None:
         """Refuse new requests, answer those in hand within `drain` seconds, and end.
 
         Returns:

@@ -1,13 +1,19 @@
 """A recurrent model as a pure function (x, state) -> (y, state)."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 import tensorflow as tf
+from numpy.typing import ArrayLike
 
 from rnnzoo.graphs import functional_of
 from rnnzoo.streaming._rewire import Rewiring
 
 
-def explicit_state(model, time_local=()):
+def explicit_state(model: keras.Model, time_local: Sequence[str | type] = ()) -> ExplicitState:
     r"""Rewire `model` so that every recurrent state is an input and an output.
 
     $$(y_{1:T}, s_T) = M(x_{1:T}, s_0),\qquad
@@ -76,7 +82,7 @@ class ExplicitState:
         input_has_time, output_has_time: Which of them run over time.
     """
 
-    def __init__(self, model, time_local=()):
+    def __init__(self, model: keras.Model, time_local: Sequence[str | type] = ()):
         if isinstance(time_local, (str, type)):
             time_local = (time_local,)
         self._original = model
@@ -150,7 +156,7 @@ class ExplicitState:
     def masked_step_model(self):
         return self._variant(True, True)
 
-    def initial_state(self, batch_size):
+    def initial_state(self, batch_size: int | tf.Tensor) -> dict[str, tf.Tensor]:
         """The state before any step, `{name: [B, ...]}`: zeros, unless a cell says otherwise.
 
         Args:
@@ -171,8 +177,14 @@ class ExplicitState:
         """The original's recurrent layers, one entry a call."""
         return [layer for layer, _ in self._calls]
 
-    def slice_time(self, x, begin, end, length=None):
-        """The inputs by name, those that run over time cut to the steps `[begin, end)`.
+    def slice_time(
+        self,
+        inputs: dict[str, tf.Tensor],
+        begin: int | tf.Tensor,
+        end: int | tf.Tensor,
+        length: int | None = None,
+    ) -> dict[str, tf.Tensor]:
+        """`flat_inputs`, those that run over time cut to the steps `[begin, end)`.
 
         `length` is `end - begin` where it is known when the graph is made.
         """
@@ -182,21 +194,20 @@ class ExplicitState:
             part = value[:, begin:end]
             return tf.ensure_shape(part, [value.shape[0], length, *value.shape[2:]])
 
-        return {n: cut(v) if times[n] else v for n, v in self._flat_inputs(x).items()}
+        return {name: cut(v) if times[name] else v for name, v in inputs.items()}
 
-    def time_steps(self, x):
-        """How many time steps `x` has, as a scalar tensor."""
-        return tf.shape(self._timed(x))[1]
+    def time_steps(self, inputs: dict[str, tf.Tensor]) -> tf.Tensor:
+        """How many time steps `flat_inputs` have, as a scalar tensor."""
+        return tf.shape(self._timed(inputs))[1]
 
-    def static_time_steps(self, x):
+    def static_time_steps(self, inputs: dict[str, tf.Tensor]) -> int | None:
         """The same as an integer, or None where it is not known."""
-        return self._timed(x).shape[1]
+        return self._timed(inputs).shape[1]
 
-    def _timed(self, x):
-        flat = self._flat_inputs(x)
-        return flat[self.input_names[self.input_has_time.index(True)]]
+    def _timed(self, inputs):
+        return inputs[self.input_names[self.input_has_time.index(True)]]
 
-    def pack_outputs(self, flat):
+    def pack_outputs(self, flat: Sequence[tf.Tensor]) -> Any:
         """A flat list of outputs in the structure of the original's."""
         y = keras.tree.pack_sequence_as(self._functional.output, flat)
         return y[0] if isinstance(y, (list, tuple)) and len(y) == 1 else y
@@ -218,12 +229,18 @@ class ExplicitState:
         """
         return self._apply(x, state, mask, training, single_step=False)
 
-    def step(self, x, state, mask=None, training=False):
+    def step(
+        self,
+        x: Any,
+        state: dict[str, tf.Tensor],
+        mask: ArrayLike | None = None,
+        training: bool = False,
+    ) -> tuple[Any, dict[str, tf.Tensor]]:
         """Run one step: as a call, with `x` and `mask` without their time axis, and no loop."""
         return self._apply(x, state, mask, training, single_step=True)
 
     def _apply(self, x, state, mask, training, single_step):
-        inputs = self._flat_inputs(x)
+        inputs = self.flat_inputs(x)
         self._check_state(state, inputs)
         inputs.update({name: state[name] for name in self.state_names})
         if mask is not None:
@@ -232,7 +249,12 @@ class ExplicitState:
         y = self.pack_outputs([flat[name] for name in self.output_names])
         return y, {name: flat[f"next_{name}"] for name in self.state_names}
 
-    def _flat_inputs(self, x):
+    def flat_inputs(self, x: Any) -> dict[str, tf.Tensor]:
+        """What a call takes as `x`, as tensors by the names of the inputs; a call takes these too.
+
+        Raises:
+            ValueError: For inputs that are missing or too many.
+        """
         if isinstance(x, dict):
             missing = [name for name in self.input_names if name not in x]
             flat = [x[name] for name in self.input_names if name in x]

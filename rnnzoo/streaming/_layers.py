@@ -3,6 +3,7 @@
 import keras
 
 from rnnzoo import _keras
+from rnnzoo.layers import _masks
 
 _PACKAGE = "rnnzoo"
 
@@ -22,7 +23,7 @@ class CarryOutput(keras.layers.Layer):
     def call(self, outputs, previous, present=None):
         sequence = len(outputs.shape) == 3
         if present is not None:
-            seen = keras.ops.cumsum(keras.ops.cast(present, "int32"), axis=1) > 0
+            seen = _masks.shown(present, zero_output_for_mask=False)
             if sequence:
                 outputs = keras.ops.where(seen[..., None], outputs, previous[:, None])
             else:
@@ -64,7 +65,8 @@ class CellStep(keras.layers.Layer):
         return [output, *(keras.ops.cast(n, self.compute_dtype) for n in new)]
 
     def compute_mask(self, inputs, previous_mask):
-        output_mask = previous_mask if self.layer.return_sequences else None
+        kept = self.layer.return_sequences and self.layer.supports_masking
+        output_mask = previous_mask if kept else None
         return [output_mask] + [None] * len(keras.tree.flatten(self.layer.state_size))
 
     def get_config(self):
@@ -124,6 +126,7 @@ def twin_of(layer, name):
             _replace(twin, name, value)
     if hasattr(layer, "share_detach_state"):
         twin.share_detach_state(layer)
+    twin.supports_masking = layer.supports_masking
     twin.built = True
     return twin
 

@@ -134,8 +134,19 @@ class Rewiring:
         for tensor, mask in zip(inputs, [] if masks is None else keras.tree.flatten(masks)):
             if mask is not None:
                 _keras.set_mask(tensor, mask)
+        given = [_keras.mask_of(tensor) for tensor in inputs]
         outputs = self._replay(inner, inputs, f"{path}{model.name}_", kwargs.get("training"))
+        if model.supports_masking and any(mask is not None for mask in given):
+            self._hand_on(model, inputs, given, outputs)
         return keras.tree.pack_sequence_as(inner.output, outputs)
+
+    def _hand_on(self, model, inputs, masks, outputs):
+        """Give outputs that have lost their mask the one that the nested model says they have."""
+        one = len(inputs) == 1
+        made = model.compute_mask(inputs[0] if one else inputs, masks[0] if one else masks)
+        for output, mask in zip(outputs, keras.tree.flatten(made)):
+            if mask is not None and _keras.mask_of(output) is None:
+                _keras.set_mask(output, mask)
 
     def _recurrent(self, layer, path, args, kwargs, times):
         reason = why_not_recurrent(layer)

@@ -3,12 +3,17 @@
 Listing them reads only the table below, so that it needs no TensorFlow.
 """
 
+from __future__ import annotations
+
 import importlib
 import math
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rnnzoo import _checks
 from rnnzoo.tasks.originals._data import DataError
+
+if TYPE_CHECKING:
+    from rnnzoo.tasks._task import Task
 
 __all__ = ["DataError", "describe", "get", "names"]
 
@@ -132,12 +137,12 @@ _TABLE = {
 }
 
 
-def names():
+def names() -> tuple[str, ...]:
     """The tasks' names, in the order of the documentation."""
     return tuple(_TABLE)
 
 
-def describe(name):
+def describe(name: str) -> Description:
     """What a task is, in one line, with the defaults of its options.
 
     >>> import rnnzoo.tasks
@@ -148,7 +153,7 @@ def describe(name):
     return Description(name, summary, dict(options))
 
 
-def get(name, **options):
+def get(name: str, **options: Any) -> Task:
     """A task by its name.
 
     Args:

@@ -1,51 +1,49 @@
-"""Evaluation that carries the state from batch to batch."""
+"""Evaluation of a model as a function of its state, which may be carried from batch to batch."""
 
 import keras
 import tensorflow as tf
 
-from rnnzoo.training import _replicas
-from rnnzoo.training._steps import with_plain_errors
+from rnnzoo import _keras
+from rnnzoo.training._losses import penalty_of
 
 
-class CarriedEvaluation(keras.Model):
-    """`evaluate` of a stateful model: zero state at its begin, then from batch to batch.
+class CarriedEvaluation:
+    """The test step of a model that is trained by truncated BPTT.
 
-    The state is another one than that carried in training. The class that is mixed with this one
-    has `stateful`, `_explicit`, `_together` (see `_replicas`) and `_evaluated`, a
-    `CarriedState`.
+    Args:
+        model: The trainer, whose `compute_loss` is the loss of the data alone.
+        explicit: The `ExplicitState` that carries its state.
+        replicas: Where batches are evaluated, see `_replicas.of`.
+        carried: The `CarriedState` between batches; None begins every batch at zero.
     """
 
-    def make_test_function(self, force=False):
-        if self.test_function is None or force:
-            if self._distribute_strategy is None:
-                super().make_test_function(force)
-            else:
-                run = self._together.run
-                self.test_function = _replicas.make_function(
-                    self, lambda data: run(self.test_step, data)
-                )
-            self.test_function = with_plain_errors(self.test_function)
-        return self.test_function
+    def __init__(self, model, explicit, replicas, carried):
+        self.model, self.explicit = model, explicit
+        self.replicas, self.carried = replicas, carried
 
-    def evaluate(self, *args, **kwargs):
-        self._together.run(self._evaluated.reset)
-        try:
-            return super().evaluate(*args, **kwargs)
-        finally:
-            self._together.run(self._evaluated.reset)
+    def reset(self):
+        """Begin the next batch at zero."""
+        if self.carried is not None:
+            self.replicas.run(self.carried.reset)
 
-    def test_step(self, data):
-        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-        batch, steps = tf.shape(keras.tree.flatten(x)[0])[0], 1
-        if self.stateful:
-            state = self._evaluated.read(self._explicit.initial_state(batch), batch)
-            y_pred, state = self._explicit(x, state, training=False)
-            self._evaluated.write(state, batch)
-            # The last batch of a stream has fewer steps than the others.
-            steps = self._explicit.time_steps(x) if self._explicit.output_has_time[0] else 1
+    def step(self, data):
+        """One batch, in a replica: metrics are updated, and their results returned."""
+        model, (x, y, sample_weight) = self.model, keras.utils.unpack_x_y_sample_weight(data)
+        inputs = self.explicit.flat_inputs(x)
+        batch, steps = tf.shape(next(iter(inputs.values())))[0], 1
+        if self.carried is None:
+            y_pred = model(x, training=False)
+            penalty = penalty_of(model.model)
         else:
-            y_pred = self(x, training=False)
-        loss = self._compute_loss(x, y, y_pred, sample_weight, training=False)
-        loss = self._together.loss(self, loss, y_pred).value()
-        self._loss_tracker.update_state(loss, sample_weight=batch * steps)
-        return self.compute_metrics(x, y, y_pred, sample_weight=sample_weight)
+            state = self.carried.read(self.explicit.initial_state(batch), batch)
+            y_pred, state = self.explicit(inputs, state, training=False)
+            self.carried.write(state, batch)
+            penalty = penalty_of(self.explicit.model)
+            # The last batch of a stream has fewer steps than the others.
+            steps = self.explicit.time_steps(inputs) if self.explicit.output_has_time[0] else 1
+        loss = model.compute_loss(
+            x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=False
+        )
+        loss = self.replicas.loss(model, loss, penalty, y_pred).value()
+        _keras.loss_tracker(model).update_state(loss, sample_weight=batch * steps)
+        return model.compute_metrics(x, y, y_pred, sample_weight=sample_weight)

@@ -1,4 +1,4 @@
-"""What a training run says about itself: its settings, compared and written."""
+"""Records of runs: what decides a result, where two records differ, and how one is written."""
 
 import json
 import pathlib

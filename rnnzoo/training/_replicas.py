@@ -13,8 +13,8 @@ import keras
 import tensorflow as tf
 
 from rnnzoo import _keras
+from rnnzoo.training._losses import OwnLoss, SharedLoss, penalty_of
 from rnnzoo.training._steps import stop_on
-from rnnzoo.training._windows import count_steps
 
 
 class Alone:
@@ -33,8 +33,8 @@ class Alone:
         del name
         return value
 
-    def loss(self, model, loss, y_pred):
-        return OwnLoss(model, loss, y_pred)
+    def loss(self, model, loss, penalty, y_pred):
+        return OwnLoss(model, loss, penalty, y_pred)
 
     def apply(self, optimizer, gradients, variables):
         optimizer.apply(gradients, variables)
@@ -70,23 +70,19 @@ class Replicas:
         with tf.control_dependencies(stop_on(total != count * value, message, total, value)):
             return tf.identity(value)
 
-    def loss(self, model, loss, y_pred):
-        return SharedLoss(self, model, loss, y_pred)
+    def loss(self, model, loss, penalty, y_pred):
+        return SharedLoss(self, model, loss, penalty, y_pred)
 
     def apply(self, optimizer, gradients, variables):
         """An optimizer step on the summed gradients, which clipping therefore sees whole."""
-        inner = getattr(optimizer, "inner_optimizer", optimizer)
         # Keras would clip, and then sum: here the sum is already taken.
-        vars(inner)["_all_reduce_sum_gradients"] = lambda pairs: pairs
-        try:
+        with _keras.summed_gradients(optimizer):
             self.run(optimizer.apply, gradients, variables)
-        finally:
-            del vars(inner)["_all_reduce_sum_gradients"]
 
 
 def of(model):
     """The `Replicas` of the strategy in whose scope the model was made, or `Alone`."""
-    strategy = model._distribute_strategy
+    strategy = _keras.strategy_of(model)
     return Alone() if strategy is None else Replicas(strategy)
 
 
@@ -97,70 +93,6 @@ def build_optimizer(model):
             model.optimizer.build(model.trainable_variables)
 
 
-class OwnLoss:
-    """A loss as Keras has computed it, the rows it is of, and how many steps it averages."""
-
-    def __init__(self, model, loss, y_pred):
-        outputs = keras.tree.flatten(y_pred)
-        self.model = model
-        self.parts, self.shares = [loss], [tf.ones_like(loss)]
-        self.rows = tf.shape(outputs[0])[0]
-        self.count = count_steps(outputs[0], _keras.mask_of(outputs[0]))
-
-    def value(self):
-        return self.parts[0]
-
-    def gradients(self, tape):
-        """The gradient as the optimizer wants it; None for what the loss does not depend on."""
-        scaled = [self.model.optimizer.scale_loss(share) for share in self.shares]
-        variables = self.model.trainable_variables
-        return tape.gradient(self.parts, variables, output_gradients=scaled)
-
-
-class SharedLoss(OwnLoss):
-    r"""A loss that is an average over the rows or time steps of all replicas.
-
-    $$\ell = \sum_r \frac{n_r}{\sum_s n_s}\, d_r + \sum_r \frac{b_r}{\sum_s b_s}\, p_r$$
-
-    with the data's loss $d_r$ of a replica, its unmasked time steps $n_r$, its rows $b_r$ and its
-    penalties $p_r$ (which Keras divides by the rows, if they depend on data). Made in a replica,
-    under the tape. `loss` is what Keras computed there: $(d_r + p_r) / R$.
-    """
-
-    def __init__(self, replicas, model, loss, y_pred):
-        super().__init__(model, loss, y_pred)
-        _check_masks(y_pred)
-        self.replicas = replicas
-        # Before the sum, where the other replicas take their turn with the same model.
-        penalties = [tf.cast(value, loss.dtype) for value in model.losses]
-        penalty = tf.add_n(penalties) if penalties else tf.zeros_like(loss)
-        number = tf.cast(replicas.strategy.num_replicas_in_sync, loss.dtype)
-        self.parts = [loss * number - penalty, penalty]
-        own = tf.stack([self.count, tf.cast(self.rows, tf.float32)])
-        total = replicas.sum(own)
-        self.count = total[0]
-        self.shares = tf.unstack(tf.cast(tf.math.divide_no_nan(own, total), loss.dtype))
-
-    def value(self):
-        """The loss of all."""
-        return self.replicas.sum(tf.tensordot(self.shares, self.parts, 1))
-
-    def gradients(self, tape):
-        found = super().gradients(tape)
-        summed = iter(self.replicas.sum([g for g in found if g is not None]))
-        return [None if g is None else next(summed) for g in found]
-
-
-def _check_masks(y_pred):
-    outputs = keras.tree.flatten(y_pred)
-    if len(outputs) > 1 and any(_keras.mask_of(output) is not None for output in outputs):
-        raise ValueError(
-            "`model` must have a single output if it is masked, where a strategy has replicas: "
-            "their losses are averages over one number of steps. Received: "
-            f"{len(outputs)} outputs"
-        )
-
-
 def make_function(model, step):
     """What Keras's `fit` or `evaluate` calls with an iterator: `step` on its next batch.
 
@@ -169,7 +101,7 @@ def make_function(model, step):
     _check(model)
 
     def one_step_on_replicas(data):
-        with model._distribute_strategy.scope():
+        with _keras.strategy_of(model).scope():
             step(data)
             return model.get_metrics_result()
 
@@ -201,7 +133,7 @@ def replicate(model):
     The model is one that was made in the scope of a `tf.distribute` strategy. One that makes its
     own functions (`TruncatedBPTT`) keeps them; compiling any other again undoes this.
     """
-    vars(model)["_maybe_symbolic_build"] = partial(_symbolic_build, model)
+    _keras.replace_symbolic_build(model, partial(_symbolic_build, model))
     if type(model).make_train_function is not keras.Model.make_train_function:
         return
     replicas = of(model)
@@ -220,34 +152,47 @@ def _symbolic_build(model, iterator=None, data_batch=None):
     if iterator is not None:
         _, _, batches = next(iter(iterator))
         data_batch = next(batches)
-    with model._distribute_strategy.scope():
-        model._symbolic_build(data_batch=of(model).first(data_batch))
+    with _keras.strategy_of(model).scope():
+        _keras.symbolic_build(model, of(model).first(data_batch))
 
 
 def _train_part(model, data):
     x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
     with tf.GradientTape() as tape:
-        y_pred = model(x, training=True)
-        loss = model._compute_loss(x, y, y_pred, sample_weight, training=True)
-        shared = of(model).loss(model, loss, y_pred)
+        y_pred, shared = _predict(model, x, y, sample_weight, training=True)
     gradients = shared.gradients(tape)
-    model._loss_tracker.update_state(shared.value(), sample_weight=shared.rows)
-    model.compute_metrics(x, y, y_pred, sample_weight=sample_weight)
+    _score(model, x, y, sample_weight, y_pred, shared)
     return gradients
 
 
 def _test_part(model, data):
     x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-    y_pred = model(x, training=False)
-    loss = model._compute_loss(x, y, y_pred, sample_weight, training=False)
-    shared = of(model).loss(model, loss, y_pred)
-    model._loss_tracker.update_state(shared.value(), sample_weight=shared.rows)
+    y_pred, shared = _predict(model, x, y, sample_weight, training=False)
+    _score(model, x, y, sample_weight, y_pred, shared)
+
+
+def _predict(model, x, y, sample_weight, training):
+    """What the model predicts for a replica's rows, and the loss of it."""
+    replicas = of(model)
+    y_pred = model(x, training=training)
+    # Before the loss is shared, where the other replicas take their turn with the same model.
+    penalty = penalty_of(model)
+    both = model.compute_loss(
+        x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=training
+    )
+    number = replicas.strategy.num_replicas_in_sync
+    loss = both - tf.cast(penalty, both.dtype) / number
+    return y_pred, replicas.loss(model, loss, penalty, y_pred)
+
+
+def _score(model, x, y, sample_weight, y_pred, shared):
+    _keras.loss_tracker(model).update_state(shared.value(), sample_weight=shared.rows)
     model.compute_metrics(x, y, y_pred, sample_weight=sample_weight)
 
 
 def all_have(model, number):
     """Whether all replicas have the same `number`, once they have all come to say so."""
-    strategy = model._distribute_strategy
+    strategy = _keras.strategy_of(model)
     if strategy is None:
         return True
     replicas = Replicas(strategy)
@@ -261,7 +206,7 @@ def share_batches(model, dataset, batch_size):
     Every process makes whole batches and keeps the rows of its own replicas, so that the order is
     that of one process. Parts of a smaller last batch may differ by one row.
     """
-    strategy = model._distribute_strategy
+    strategy = _keras.strategy_of(model)
     if strategy is None:
         return dataset
     replicas = strategy.num_replicas_in_sync
@@ -286,5 +231,6 @@ def share_batches(model, dataset, batch_size):
         return dataset.flat_map(cut)
 
     shared = strategy.distribute_datasets_from_function(parts)
-    shared._cardinality = int(dataset.cardinality())  # which Keras asks for; it is lost in flat_map
+    # Keras asks for the number of batches, which is lost in `flat_map`.
+    _keras.set_cardinality(shared, int(dataset.cardinality()))
     return shared

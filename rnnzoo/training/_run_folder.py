@@ -1,4 +1,4 @@
-"""A training run's folder: the state to resume from, the best model, the record and the logs."""
+"""A run's folder: where the run stands, for one that is resumed and for people who read it."""
 
 import inspect
 import json
@@ -7,19 +7,20 @@ import pathlib
 import sys
 
 import keras
-import tensorflow as tf
 
 from rnnzoo import _keras, _machine, checkpoints
 from rnnzoo.training import _record
 from rnnzoo.training._replicas import build_optimizer
+from rnnzoo.training._scalars import Scalars
 
 STATE, BEST, METRICS, LOGS = "state.npz", "best.keras", "metrics.json", "logs"
 
 
-class Run:
-    """One run's folder and what it says: the part that does not depend on Keras's training loop.
+class RunFolder:
+    """Keeps a run: its state after the last epoch, its best model, its record and its logs.
 
-    Of several workers that train as one, the chief writes, and all of them read.
+    Nothing in it depends on Keras's training loop. Of several workers that train as one, the chief
+    writes, and all of them read.
     """
 
     def __init__(self, model, task, out_dir, settings, command):
@@ -27,7 +28,7 @@ class Run:
         self.writes = model.distribute_strategy.extended.should_checkpoint
         self.described = _record.describe(model, task, settings)
         self.command = command or " ".join([pathlib.Path(sys.argv[0]).name, *sys.argv[1:]])
-        self.scalars = _Scalars(self.out_dir / LOGS)
+        self.scalars = Scalars(self.out_dir / LOGS)
         self.epoch, self.best, self.parts = 0, None, 0
         self.curve, self.epoch_seconds = {}, []
         self._arrays = None
@@ -165,28 +166,6 @@ class Run:
         if self.writes:
             _record.write_json(self.out_dir / METRICS, record)
         return record
-
-
-class _Scalars:
-    """TensorBoard scalars in the layout of Keras's callback, written without the tensorboard
-    package, which only their reader needs."""
-
-    def __init__(self, folder):
-        self.folder, self.writers = folder, {}
-        plugin = tf.compat.v1.SummaryMetadata.PluginData(plugin_name="scalars")
-        self.metadata = tf.compat.v1.SummaryMetadata(plugin_data=plugin)
-
-    def write(self, epoch, logs):
-        """One point for each entry of `logs`, on disk when this returns."""
-        for name, value in logs.items():
-            split, stem = ("validation", name[4:]) if name.startswith("val_") else ("train", name)
-            if split not in self.writers:
-                self.writers[split] = tf.summary.create_file_writer(str(self.folder / split))
-            with self.writers[split].as_default():
-                value = tf.constant(float(value))
-                tf.summary.write(f"epoch_{stem}", value, step=epoch, metadata=self.metadata)
-        for writer in self.writers.values():
-            writer.flush()
 
 
 def _seed_states(model):

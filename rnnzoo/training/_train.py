@@ -1,9 +1,14 @@
 """One training run from names and options: what `rnnzoo train` does, for scripts too."""
 
+from __future__ import annotations
+
 import inspect
+import os
 import pathlib
+from typing import Any
 
 import keras
+import rich.console
 
 from rnnzoo import _checks, zoo
 from rnnzoo import tasks as zoo_tasks
@@ -15,28 +20,28 @@ from rnnzoo.training.resumable import evaluate_best, fit_resumable, meet
 
 
 def train(
-    task,
-    layer=None,
+    task: str,
+    layer: str | None = None,
     *,
-    out_dir,
-    epochs,
-    units=None,
-    depth=1,
-    seed=0,
-    learning_rate=None,
-    schedule="constant",
-    schedule_options=None,
-    k1=None,
-    k2=None,
-    task_options=None,
-    layer_options=None,
-    model_options=None,
-    bidirectional=False,
-    clip=True,
-    reference=None,
-    command=None,
-    console=None,
-):
+    out_dir: str | os.PathLike,
+    epochs: int,
+    units: int | None = None,
+    depth: int = 1,
+    seed: int = 0,
+    learning_rate: float | None = None,
+    schedule: str = "constant",
+    schedule_options: dict[str, Any] | None = None,
+    k1: int | None = None,
+    k2: int | None = None,
+    task_options: dict[str, Any] | None = None,
+    layer_options: dict[str, Any] | None = None,
+    model_options: dict[str, Any] | None = None,
+    bidirectional: bool = False,
+    clip: bool = True,
+    reference: float | None = None,
+    command: str | None = None,
+    console: rich.console.Console | None = None,
+) -> dict[str, Any]:
     """Train a layer of the zoo on a task, resumably, and score its best epoch on the test set.
 
     With TensorFlow's `TF_CONFIG` in the environment this process is one of several workers that

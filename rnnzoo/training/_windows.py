@@ -4,47 +4,53 @@ import keras
 import tensorflow as tf
 
 from rnnzoo import _keras
+from rnnzoo.training._losses import penalty_of
 
 
 class Windows:
-    """Runs an `ExplicitState` on windows of time; `reach` steps stand before the newest ones."""
+    """Runs an `ExplicitState` on the windows of a walk in strides of `k1` steps.
+
+    A window is the newest steps `[begin, end)` and up to `reach` steps before them, where the given
+    state stands. Its inputs are those of the whole batch, as `ExplicitState.flat_inputs` gives
+    them; `length` is `end - begin` where it is known when the graph is made. All methods that run
+    one return the outputs of the newest steps, a state, and the penalty: the sum of the
+    regularization losses and of those that layers have added.
+    """
 
     def __init__(self, explicit, k1, k2):
-        self.explicit, self.reach = explicit, k2 - k1
+        self.explicit, self.k1, self.reach = explicit, k1, k2 - k1
 
-    def stride(self, x, state, begin, end, steps, length=None):
-        """The newest steps `[begin, end)` from `state`, which stands `reach` steps before them.
-
-        `length` is `end - begin` where it is known when the graph is made.
-
-        Returns the outputs, the states at the next window's begin and at the end, the penalty.
-        """
-        if self.reach:
-            return self._recomputed(x, state, begin, end, steps)
-        y, final, penalty = self.forward(x, state, begin, end, length)
-        return y, (final, final), penalty
-
-    def _recomputed(self, x, state, begin, end, steps):
-        """Run `[a, end)` in two pieces, cut where the next window will begin."""
-        reach = self.reach
-        first, following = tf.maximum(0, begin - reach), tf.maximum(0, end - reach)
+    def stride(self, x, state, begin, end, length=None):
+        """A window that another one follows: the state is that at the next one's begin."""
+        if not self.reach:
+            return self.forward(x, state, begin, end, length)
+        first, following = tf.maximum(0, begin - self.reach), tf.maximum(0, end - self.reach)
 
         def whole():
-            y, final, penalty = self.forward(x, state, first, end)
-            return _newest(_unmask(y), end - begin), (state, final), penalty
+            y, _, penalty = self.forward(x, state, first, end)
+            return _newest(_unmask(y), end - begin), state, penalty
 
         def pieces():
             before, middle, _ = self.forward(x, state, first, following)
-            after, final, penalty = self.forward(x, middle, following, end)
+            after, _, penalty = self.forward(x, middle, following, end)
             joined = [
                 None if a is None else tf.concat([a, b], axis=1)
                 for a, b in zip(_unmask(before), _unmask(after))
             ]
-            return _newest(joined, end - begin), (middle, final), penalty
+            return _newest(joined, end - begin), middle, penalty
 
-        split = tf.logical_and(following > first, end < steps)
-        flat, states, penalty = tf.cond(split, pieces, whole)
-        return self._remask(flat), states, penalty
+        if self.reach < self.k1:  # then the next window always begins after this one
+            flat, state, penalty = pieces()
+        else:
+            flat, state, penalty = tf.cond(following > first, pieces, whole)
+        return self._remask(flat), state, penalty
+
+    def last(self, x, state, begin, end, length=None):
+        """The window that ends the batch: the state is that at its end."""
+        if not self.reach:
+            return self.forward(x, state, begin, end, length)
+        y, final, penalty = self.forward(x, state, tf.maximum(0, begin - self.reach), end)
+        return self._remask(_newest(_unmask(y), end - begin)), final, penalty
 
     def _remask(self, flat):
         half = len(flat) // 2
@@ -54,11 +60,11 @@ class Windows:
         return self.explicit.pack_outputs(flat[:half])
 
     def forward(self, x, state, begin, end, length=None):
+        """The steps `[begin, end)` from the state before them: the state is that at their end."""
         part = self.explicit.slice_time(x, begin, end, length)
         y, new = self.explicit(part, state, training=True)
         new = {name: tf.ensure_shape(new[name], state[name].shape) for name in state}
-        penalties = [tf.cast(value, tf.float32) for value in self.explicit.model.losses]
-        return y, new, tf.add_n(penalties) if penalties else tf.constant(0.0)
+        return y, new, penalty_of(self.explicit.model)
 
     def check_times(self, name, value, x, ranks):
         steps = self.explicit.static_time_steps(x)
@@ -108,10 +114,3 @@ def some_weight(sample_weight, mask=None):
             some = tf.reshape(some, [tf.shape(mask)[0], -1]) & mask
         found.append(tf.reduce_any(some))
     return tf.reduce_any(tf.stack(found))
-
-
-def count_steps(output, mask):
-    """How many steps of the stride the loss is an average over."""
-    if mask is not None:
-        return tf.reduce_sum(tf.cast(mask, tf.float32))
-    return tf.cast(tf.reduce_prod(tf.shape(output)[:2]), tf.float32)

@@ -1,4 +1,4 @@
-"""Several processes that train as one: what `TF_CONFIG` says, and workers started on this machine.
+"""Workers, processes that train as one: those that `TF_CONFIG` names, or started on this machine.
 
 Nothing here imports TensorFlow before `strategy` finds a `TF_CONFIG`.
 """

@@ -31,7 +31,7 @@ class HDetachAnnealing(keras.callbacks.Callback):
     0.0
     """
 
-    def __init__(self, last_epochs, p=0.0):
+    def __init__(self, last_epochs: int, p: float = 0.0):
         super().__init__()
         self.last_epochs = _checks.integer("last_epochs", last_epochs)
         self.p = _checks.probability("p", p)

@@ -1,23 +1,40 @@
 """Training that can be stopped at any moment and ends as if it had not been."""
 
+from __future__ import annotations
+
 import json
 import math
+import os
 import pathlib
 import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import keras
 
-from rnnzoo import _checks, checkpoints
+from rnnzoo import _checks, _keras, checkpoints
 from rnnzoo.training import _record, _replicas
-from rnnzoo.training._run_folder import BEST, METRICS, Run
+from rnnzoo.training._run_folder import BEST, METRICS, RunFolder
 from rnnzoo.training.schedules import Schedule
+
+if TYPE_CHECKING:
+    from rnnzoo.tasks._task import Task
 
 
 class NonFiniteLossError(FloatingPointError):
     """The loss became infinite or not a number; the message names the step."""
 
 
-def fit_resumable(model, task, epochs, out_dir, *, settings=None, callbacks=(), command=None):
+def fit_resumable(
+    model: keras.Model,
+    task: Task,
+    epochs: int,
+    out_dir: str | os.PathLike,
+    *,
+    settings: dict[str, Any] | None = None,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    command: str | None = None,
+) -> dict[str, Any]:
     """Train a compiled model on a task, epoch by epoch, and resume where an earlier call stopped.
 
     After every epoch all that the next one depends on is written to ``out_dir/state.npz``: the
@@ -70,12 +87,12 @@ def fit_resumable(model, task, epochs, out_dir, *, settings=None, callbacks=(), 
     _checks.integer("epochs", epochs)
     _check_model(model)
     _check_callbacks(callbacks)
-    if model._distribute_strategy is not None:
+    if _keras.strategy_of(model) is not None:
         _replicas.replicate(model)
     # Endless, so that `fit` keeps one iterator: to make one takes as long as several small batches.
     train = _replicas.share_batches(model, task.train.repeat(), task.batch_size)
     validation = _replicas.share_batches(model, task.validation, task.batch_size)
-    run = Run(model, task, pathlib.Path(out_dir), settings, command)
+    run = RunFolder(model, task, pathlib.Path(out_dir), settings, command)
     if run.epoch > epochs:
         raise ValueError(
             f"`epochs` must be at least the {run.epoch} that {run.out_dir} has finished. "
@@ -123,7 +140,7 @@ def evaluate_best(task, out_dir, callbacks=()):
 
 
 class _Recorder(keras.callbacks.Callback):
-    """Ties a `Run` to `fit`; stands last, so that it keeps what the other callbacks changed."""
+    """Ties a `RunFolder` to `fit`; stands last, to keep what the other callbacks changed."""
 
     def __init__(self, run):
         super().__init__()

@@ -1,22 +1,27 @@
 """TruncatedBPTT: the training step that walks a long sequence in strides."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 import keras
 import tensorflow as tf
 
-from rnnzoo import _checks
+from rnnzoo import _checks, _keras
 from rnnzoo.streaming import explicit_state
 from rnnzoo.training import _replicas
 from rnnzoo.training._carried import CarriedState, ResetEachEpoch
 from rnnzoo.training._evaluation import CarriedEvaluation
 from rnnzoo.training._steps import stop_on, with_plain_errors
 from rnnzoo.training._update import WindowUpdate
-from rnnzoo.training._windows import Windows, cut_time
+from rnnzoo.training._walk import Walk
+from rnnzoo.training._windows import Windows
 
 
 @keras.saving.register_keras_serializable(package="rnnzoo")
-class TruncatedBPTT(WindowUpdate, CarriedEvaluation):
+class TruncatedBPTT(keras.Model):
     r"""Train a recurrent model by truncated back-propagation through time.
 
     A batch `[B, T, ...]` is walked in strides of `k1` steps; each stride is one optimizer step
@@ -51,6 +56,10 @@ class TruncatedBPTT(WindowUpdate, CarriedEvaluation):
     Masks are those that the model makes (Masking, Embedding). If model and trainer are made in the
     scope of a `tf.distribute` strategy, steps are those of one device with the whole batch.
 
+    Penalties (regularizers, `add_loss`) are those of the window that is trained. They are added to
+    the loss there: `losses` is empty, and a `compute_loss` of a subclass gives the loss of the data
+    alone.
+
     Raises:
         ValueError: For a model that `explicit_state` refuses, that has `stateful` layers, or
             outputs of both kinds; for `k2 < k1`; for targets or weights without the time axis of
@@ -74,7 +83,15 @@ class TruncatedBPTT(WindowUpdate, CarriedEvaluation):
     4
     """
 
-    def __init__(self, model, k1, k2=None, stateful=False, time_local=(), **kwargs):
+    def __init__(
+        self,
+        model: keras.Model,
+        k1: int,
+        k2: int | None = None,
+        stateful: bool = False,
+        time_local: Sequence[str | type] = (),
+        **kwargs: Any,
+    ):
         k1 = _checks.integer("k1", k1)
         k2 = k1 if k2 is None else _checks.integer("k2", k2)
         if k2 < k1:
@@ -82,14 +99,16 @@ class TruncatedBPTT(WindowUpdate, CarriedEvaluation):
         super().__init__(**kwargs)
         self.k1, self.k2 = k1, k2
         self.stateful = _checks.boolean("stateful", stateful)
-        self._explicit = explicit_state(model, time_local)
+        self._explicit = explicit = explicit_state(model, time_local)
         self._check_model()
-        self._windows = Windows(self._explicit, k1, k2)
         self.model = model
-        self._carried = CarriedState(self._explicit.state_spec)
-        self._evaluated = CarriedState(self._explicit.state_spec)
-        self._together = _replicas.of(self)
-        self._penalty = None
+        self._windows = Windows(explicit, k1, k2)
+        self._replicas = _replicas.of(self)
+        self._carried = CarriedState(explicit.state_spec)
+        learn = WindowUpdate(self, explicit, self._replicas)
+        self._walk = Walk(self._windows, learn, self._replicas)
+        evaluated = CarriedState(explicit.state_spec) if stateful else None
+        self._evaluation = CarriedEvaluation(self, explicit, self._replicas, evaluated)
         self.built = True
 
     def _check_model(self):
@@ -125,121 +144,97 @@ class TruncatedBPTT(WindowUpdate, CarriedEvaluation):
         self.compile(**keras.saving.deserialize_keras_object(config))
         self.optimizer.build(self.trainable_variables)
 
-    def fit(self, *args, **kwargs):
-        at = 5  # where `callbacks` stands if it is given by position
-        callbacks = args[at] if len(args) > at else kwargs.get("callbacks")
+    @property
+    def losses(self):
+        """None: penalties are added where a window is trained, or a batch evaluated."""
+        return []
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        """The loss of the data, without penalties; 0 for a model that is compiled without one."""
+        if self.loss is None:
+            return tf.constant(0.0)
+        return super().compute_loss(x, y, y_pred, sample_weight, training)
+
+    def fit(
+        self,
+        x=None,
+        y=None,
+        batch_size=None,
+        epochs=1,
+        verbose="auto",
+        callbacks=None,
+        *args,
+        **kwargs,
+    ):
+        """As `keras.Model.fit`, with its arguments; every epoch begins and ends without state."""
+        own = ResetEachEpoch(self)
         if isinstance(callbacks, keras.callbacks.CallbackList):
-            callbacks.append(ResetEachEpoch(self))
+            callbacks.callbacks.append(own)
         else:
-            own = [] if callbacks is None else keras.tree.flatten(callbacks)
-            callbacks = [*own, ResetEachEpoch(self)]
-        if len(args) > at:
-            return super().fit(*args[:at], callbacks, *args[at + 1 :], **kwargs)
-        return super().fit(*args, **{**kwargs, "callbacks": callbacks})
+            callbacks = [*([] if callbacks is None else keras.tree.flatten(callbacks)), own]
+        return super().fit(x, y, batch_size, epochs, verbose, callbacks, *args, **kwargs)
+
+    def evaluate(self, *args, **kwargs):
+        """As `keras.Model.evaluate`, from zero state on."""
+        self._evaluation.reset()
+        try:
+            return super().evaluate(*args, **kwargs)
+        finally:
+            self._evaluation.reset()
 
     def make_train_function(self, force=False):
         if self.train_function is None or force:
-            if self._distribute_strategy is None:
+            if _keras.strategy_of(self) is None:
                 super().make_train_function(force)
             else:
                 self.train_function = _replicas.make_function(self, self.train_step)
             self.train_function = with_plain_errors(self.train_function)
         return self.train_function
 
-    def reset_state(self):
-        """Forget the carried state: the next batch begins at zero."""
-        self._together.run(self._carried.reset)
+    def make_test_function(self, force=False):
+        if self.test_function is None or force:
+            if _keras.strategy_of(self) is None:
+                super().make_test_function(force)
+            else:
+                step = partial(self._replicas.run, self.test_step)
+                self.test_function = _replicas.make_function(self, step)
+            self.test_function = with_plain_errors(self.test_function)
+        return self.test_function
 
-    @property
-    def losses(self):
-        """The model's own penalties; while a stride is trained, those of its window."""
-        return super().losses if self._penalty is None else [self._penalty]
+    def reset_state(self) -> None:
+        """Forget the carried state: the next batch begins at zero."""
+        self._replicas.run(self._carried.reset)
+
+    def test_step(self, data):
+        return self._evaluation.step(data)
 
     def train_step(self, data):
         """One batch. Under a distribution strategy this is called outside of the replicas."""
         _replicas.build_optimizer(self)
-        data = keras.utils.unpack_x_y_sample_weight(data)
-        steps, state = self._together.run(self._begin, *data)
-        steps = self._together.first(steps)
-        walk = self._walk if self._explicit.output_has_time[0] else self._walk_to_the_end
-        loss, state = walk(data, state, steps)
-        self._together.run(self._end, data[0], state, loss)
+        given = keras.utils.unpack_x_y_sample_weight(data)
+        steps, state, *data = self._replicas.run(self._begin, *given)
+        loss, state = self._walk(data, state, self._replicas.first(steps))
+        self._replicas.run(self._end, data[0], state, loss)
         return self.get_metrics_result()
 
     def _begin(self, x, y, sample_weight):
-        """The batch's time steps and its first state."""
-        steps = self._together.same("time steps of a batch", self._explicit.time_steps(x))
+        """The batch's time steps, its first state, and its inputs (flat), targets and weights."""
+        x = self._explicit.flat_inputs(x)
+        y, sample_weight = keras.tree.map_structure(_tensor, (y, sample_weight))
+        steps = self._replicas.same("time steps of a batch", self._explicit.time_steps(x))
         stop_on(steps == 0, "A batch must have at least one time step. Received: T=", steps)
         if self._explicit.output_has_time[0]:
             self._windows.check_times("y", y, x, ranks=None)
             self._windows.check_times("sample_weight", sample_weight, x, ranks=1)
         batch = _rows(x)
         state = self._explicit.initial_state(batch)
-        return steps, self._carried.read(state, batch) if self.stateful else state
+        state = self._carried.read(state, batch) if self.stateful else state
+        return steps, state, x, y, sample_weight
 
     def _end(self, x, state, loss):
         if self.stateful:
             self._carried.write(state, _rows(x))
-        self._loss_tracker.update_state(loss, sample_weight=_rows(x))
-
-    def _walk(self, data, state, steps):
-        """Outputs over time: one update a stride.
-
-        Where T is known, so is every stride's length, and the last, shorter one stands after the
-        loop: recurrences compile for known lengths.
-        """
-
-        def walk(begin, length, window_state, last_state, loss_sum, count):
-            del last_state
-            end = tf.minimum(begin + self.k1, steps)
-            cut = self._together.run(partial(self._cut, length=length), *data, begin, end)
-
-            def window(x, state, begin, end, steps):
-                return self._windows.stride(x, state, begin, end, steps, length)
-
-            given = data[0], window_state, begin, end, steps
-            loss, weight, (window_state, last_state) = self._update_if_weighted(window, given, cut)
-            return end, window_state, last_state, loss_sum + loss * weight, count + weight
-
-        known = self._explicit.static_time_steps(self._together.first(data[0]))
-        rest = 0 if known is None else known % self.k1
-        length = None if known is None else self.k1
-        zero = tf.constant(0.0)
-        walked = tf.while_loop(
-            lambda begin, *_: begin < steps - rest,
-            lambda begin, *sums: walk(begin, length, *sums),
-            (tf.constant(0), state, state, zero, zero),
-            parallel_iterations=1,
-        )
-        begin, *sums = walked
-        _, _, state, loss_sum, count = walk(begin, rest, *sums) if rest else walked
-        return tf.math.divide_no_nan(loss_sum, count), state
-
-    def _cut(self, x, y, sample_weight, begin, end, length):
-        """A stride's inputs, targets and weights."""
-        weights = cut_time(sample_weight, begin, end, per_row=True)
-        return self._explicit.slice_time(x, begin, end, length), cut_time(y, begin, end), weights
-
-    def _walk_to_the_end(self, data, state, steps):
-        """Outputs at the end alone: forward up to the last window, then one update."""
-        x, y, sample_weight = data
-        first = tf.maximum(0, steps - self.k2)
-
-        def forward(x, state, begin, end):
-            return self._windows.forward(x, state, begin, end)
-
-        def body(begin, state):
-            end = tf.minimum(begin + self.k1, first)
-            return end, self._together.run(lambda *a: forward(*a)[1], x, state, begin, end)
-
-        _, state = tf.while_loop(
-            lambda begin, _: begin < first, body, (tf.constant(0), state), parallel_iterations=1
-        )
-        end = self._together.run(self._explicit.slice_time, x, first, steps)
-        loss, _, final = self._update_if_weighted(
-            forward, (x, state, first, steps), (end, y, sample_weight)
-        )
-        return loss, final
+        _keras.loss_tracker(self).update_state(loss, sample_weight=_rows(x))
 
     def get_config(self):
         return {
@@ -258,4 +253,8 @@ class TruncatedBPTT(WindowUpdate, CarriedEvaluation):
 
 
 def _rows(x):
-    return tf.shape(keras.tree.flatten(x)[0])[0]
+    return tf.shape(next(iter(x.values())))[0]
+
+
+def _tensor(value):
+    return None if value is None else tf.convert_to_tensor(value)

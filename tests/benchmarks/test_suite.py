@@ -17,12 +17,12 @@ from benchmarks import __main__ as command
 from benchmarks import _figure, _memory, _report, _session, _statistics, _summary, _surroundings
 from benchmarks._processes import PeerFailed, PeerMissing, Process
 from benchmarks._session import Peer, Row, Session, Side
-from benchmarks.peers import _data, keras_, rnnzoo_
+from benchmarks.peers import data, with_keras, with_rnnzoo
 
-TOY = Side("toy", "toy_:sleeper", {"seconds": 0.01})
-SLOWER = Side("slower toy", "toy_:sleeper", {"seconds": 0.1})
-ABSENT = Side("absent library", "toy_:needs_a_library_that_is_not_there")
-BROKEN = Side("broken", "toy_:broken")
+TOY = Side("toy", "toy:sleeper", {"seconds": 0.01})
+SLOWER = Side("slower toy", "toy:sleeper", {"seconds": 0.1})
+ABSENT = Side("absent library", "toy:needs_a_library_that_is_not_there")
+BROKEN = Side("broken", "toy:broken")
 EFFORT = _session.Effort(rounds=3, round_s=0.01, case_s=1.0)
 
 
@@ -46,7 +46,7 @@ def compared():
 
 
 def test_a_worker_times_every_run_and_prints_do_not_reach_the_replies(process):
-    assert process.make("benchmarks.peers.toy_:sleeper", {"seconds": 0.01}) == {"made": True}
+    assert process.make("benchmarks.peers.toy:sleeper", {"seconds": 0.01}) == {"made": True}
     seconds = process.run(3)
     assert len(seconds) == 3
     assert all(second >= 0.01 for second in seconds)
@@ -64,7 +64,7 @@ def test_a_worker_says_what_is_missing_and_what_failed_and_lives_on(process):
 
 def test_a_worker_that_dies_is_a_failure_with_its_last_words():
     with Process() as dying:
-        dying.make("benchmarks.peers.toy_:dies", {})
+        dying.make("benchmarks.peers.toy:dies", {})
         with pytest.raises(PeerFailed, match=r"ended: exit status 3, goodbye$"):
             dying.run(1)
 
@@ -82,7 +82,7 @@ def test_a_worker_ends_with_its_stdin_and_when_asked_to():
 @pytest.mark.skipif(not pathlib.Path("/proc/self/status").exists(), reason="needs Linux's /proc")
 def test_added_memory_is_what_the_run_holds_at_its_peak():
     session = Session(quick=True)
-    sides = [Side("hog", "toy_:hog", {"megabytes": size}) for size in (80, 40)]
+    sides = [Side("hog", "toy:hog", {"megabytes": size}) for size in (80, 40)]
     row = Row("hogs", "half a hog", 1.0, 0.5, measured="MB")
     _memory.compare(session, row, *sides)
     assert row.ours["median"] == pytest.approx(80, abs=3)
@@ -114,7 +114,7 @@ def test_a_missing_or_broken_peer_is_named_and_fails_nothing_else(compared):
 
 def test_a_side_that_dies_in_its_turn_fails_its_comparison_and_not_the_next():
     session = Session(quick=True)
-    dying = Side("dying", "toy_:dies_later", {"turns": EFFORT.warmups + 1})
+    dying = Side("dying", "toy:dies_later", {"turns": EFFORT.warmups + 1})
     try:
         session.compare("first", TOY, [Peer(dying)], effort=EFFORT)
         session.compare("second", TOY, [Peer(TOY)], effort=EFFORT)
@@ -129,7 +129,7 @@ def test_a_side_that_dies_in_its_turn_fails_its_comparison_and_not_the_next():
 def test_apart_each_turn_has_a_process_of_its_own():
     session = Session(quick=True)
     effort = dataclasses.replace(EFFORT, apart=True, warmups=1, fewest_rounds=2)
-    once = Side("good for two runs", "toy_:dies_later", {"turns": 2})
+    once = Side("good for two runs", "toy:dies_later", {"turns": 2})
     thrice = dataclasses.replace(once, name="good for one", kwargs={"turns": 1})
     try:
         session.compare("apart", TOY, [Peer(once), Peer(thrice)], effort=effort)
@@ -238,24 +238,24 @@ def test_every_name_is_a_module_with_a_title():
 
 @pytest.mark.parametrize("kind", ["lstm", "loop"])
 def test_torch_computes_the_lstm_of_keras(kind):
-    torch_ = _peer("torch")
-    x = _data.sequences(3, 20, 5)
+    with_torch = _peer("torch")
+    x = data.sequences(3, 20, 5)
     layer = keras.layers.LSTM(7, return_sequences=True, bias_initializer="normal")
     expected = layer(x)
-    model = torch_.model_of(kind, 5, 7, p=1.0).eval()
-    torch_.set_keras_weights(model.recurrent, *layer.get_weights())
-    outputs = model.recurrent(torch_.torch.as_tensor(x))[0].detach().numpy()
+    model = with_torch.model_of(kind, 5, 7, p=1.0).eval()
+    with_torch.set_keras_weights(model.recurrent, *layer.get_weights())
+    outputs = model.recurrent(with_torch.torch.as_tensor(x))[0].detach().numpy()
     np.testing.assert_allclose(outputs, expected, atol=1e-5)
 
 
 def test_the_published_loop_detaches_h_and_nothing_else():
-    torch_ = _peer("torch")
-    x = torch_.torch.as_tensor(_data.sequences(2, 6, 3)).requires_grad_()
+    with_torch = _peer("torch")
+    x = with_torch.torch.as_tensor(data.sequences(2, 6, 3)).requires_grad_()
     gradients = []
     for p in (0.0, 1.0):
-        torch_.torch.manual_seed(0)
-        model = torch_.model_of("loop", 3, 4, p=p).train()
-        (gradient,) = torch_.torch.autograd.grad(model.recurrent(x)[0][:, -1].sum(), x)
+        with_torch.torch.manual_seed(0)
+        model = with_torch.model_of("loop", 3, 4, p=p).train()
+        (gradient,) = with_torch.torch.autograd.grad(model.recurrent(x)[0][:, -1].sum(), x)
         gradients.append(gradient.abs().sum(dim=(0, 2)).numpy())
     whole, cut = gradients
     assert cut[-1] == pytest.approx(whole[-1], rel=1e-5)  # the last step hears of no detaching
@@ -265,10 +265,10 @@ def test_the_published_loop_detaches_h_and_nothing_else():
 
 @pytest.mark.parametrize("kind", ["scan", "associative_scan"])
 def test_jax_computes_our_lru(kind):
-    jax_ = _peer("jax")
-    x = _data.sequences(2, 30, 8)
-    expected = rnnzoo_.lru_layer(8)(x)
-    y = jax_.apply(_data.lru_weights(8), x, kind)
+    with_jax = _peer("jax")
+    x = data.sequences(2, 30, 8)
+    expected = with_rnnzoo.lru_layer(8)(x)
+    y = with_jax.apply(data.lru_weights(8), x, kind)
     np.testing.assert_allclose(y, expected, rtol=1e-4, atol=1e-5)
 
 
@@ -277,24 +277,24 @@ def test_jax_computes_our_lru(kind):
     [("lru_block", "block"), ("complex_rnn", "complex"), ("linear_rnn", "linear")],
 )
 def test_jax_computes_our_other_linear_layers(kind, apply):
-    jax_ = _peer("jax")
-    x = _data.sequences(2, 30, 8)
-    expected = getattr(rnnzoo_, f"{kind}_layer")(8)(x, training=True)
-    y = getattr(jax_, f"apply_{apply}")(getattr(_data, f"{kind}_weights")(8), x)
+    with_jax = _peer("jax")
+    x = data.sequences(2, 30, 8)
+    expected = getattr(with_rnnzoo, f"{kind}_layer")(8)(x, training=True)
+    y = getattr(with_jax, f"apply_{apply}")(getattr(data, f"{kind}_weights")(8), x)
     np.testing.assert_allclose(y, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_the_windows_through_keras_are_the_truncated_wrapper():
-    x = _data.sequences(2, 9, 3)
-    ours = rnnzoo_.window_model(units=4, steps=9, features=3, k=4)
-    ends, starts = keras_.window_models(units=4, features=3)
+    x = data.sequences(2, 9, 3)
+    ours = with_rnnzoo.window_model(units=4, steps=9, features=3, k=4)
+    ends, starts = with_keras.window_models(units=4, features=3)
     for model in (ends, starts):
         model.set_weights(ours.get_weights())
     cut = [x[:, t - 4 : t] for t in range(4, 10)]
-    outputs = keras_.window_outputs(ends, starts, x[:, :3], cut)
+    outputs = with_keras.window_outputs(ends, starts, x[:, :3], cut)
     np.testing.assert_allclose(outputs, ours(x), atol=1e-5)
 
 
 def _peer(library):
     pytest.importorskip(library, reason=f"{library} is not installed: make bench installs it")
-    return __import__(f"benchmarks.peers.{library}_", fromlist=["_"])
+    return __import__(f"benchmarks.peers.with_{library}", fromlist=["_"])

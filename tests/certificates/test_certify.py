@@ -46,20 +46,22 @@ def sequential(*layers, features=FEATURES):
 
 def branched():
     inputs = keras.Input([None, FEATURES], dtype="float64")
-    one = StableRNN(3, 0.6, **SEQUENCES)(inputs)
-    other = StableRNN(3, 0.7, "sigmoid", **SEQUENCES)(dense(4, "tanh")(inputs))
+    one = StableRNN(3, contraction=0.6, **SEQUENCES)(inputs)
+    other = StableRNN(3, "sigmoid", contraction=0.7, **SEQUENCES)(dense(4, "tanh")(inputs))
     mixed = keras.layers.Multiply(dtype="float64")([one, other]) + 0.5 * one
     both = keras.layers.Concatenate(dtype="float64")([mixed, inputs])
     nested_input = keras.Input([None, 5], dtype="float64")
-    nested = keras.Model(nested_input, StableRNN(2, 0.5, **SEQUENCES)(nested_input), name="nested")
+    nested = keras.Model(
+        nested_input, StableRNN(2, contraction=0.5, **SEQUENCES)(nested_input), name="nested"
+    )
     average = keras.layers.GlobalAveragePooling1D(dtype="float64")(one)
     return keras.Model(inputs, [nested(both), average])
 
 
 MODELS = {
-    "StableRNN": lambda: sequential(StableRNN(4, 0.7, **SEQUENCES)),
-    "relu": lambda: sequential(StableRNN(4, 0.7, "relu", **SEQUENCES)),
-    "StableLSTM": lambda: sequential(StableLSTM(3, 0.85, **SEQUENCES)),
+    "StableRNN": lambda: sequential(StableRNN(4, contraction=0.7, **SEQUENCES)),
+    "relu": lambda: sequential(StableRNN(4, "relu", contraction=0.7, **SEQUENCES)),
+    "StableLSTM": lambda: sequential(StableLSTM(3, contraction=0.85, **SEQUENCES)),
     "ComplexRNN": lambda: sequential(ComplexRNN(3, 4, r_min=0.5, r_max=0.8, seed=1, **SEQUENCES)),
     "LinearRNN": lambda: sequential(
         LinearRNN(3, 2, 4, keras.initializers.Orthogonal(0.7, seed=1), seed=1, **SEQUENCES)
@@ -71,10 +73,10 @@ MODELS = {
     "stack": lambda: sequential(
         LRU(3, 4, r_max=0.7, seed=1, **SEQUENCES),
         keras.layers.LayerNormalization(dtype="float64"),
-        StableLSTM(3, 0.8, **SEQUENCES),
+        StableLSTM(3, contraction=0.8, **SEQUENCES),
         keras.layers.Dropout(0.5, dtype="float64"),
         dense(4, "relu"),
-        StableRNN(3, 0.6, return_sequences=False, dtype="float64"),
+        StableRNN(3, contraction=0.6, return_sequences=False, dtype="float64"),
         dense(3, "softmax"),
     ),
     "branched": branched,
@@ -121,7 +123,7 @@ def test_the_bound_holds_on_inputs_found_by_gradient_ascent(name):
 
 
 def linear_rnn(units, recurrent, kernel):
-    layer = StableRNN(units, 0.9, "linear", use_bias=False, **SEQUENCES)
+    layer = StableRNN(units, "linear", contraction=0.9, use_bias=False, **SEQUENCES)
     model = sequential(layer, features=1)
     layer.set_weights([np.full([1, units], kernel), recurrent * np.eye(units)])
     return model
@@ -138,7 +140,7 @@ def test_the_bound_is_met_by_a_linear_model_on_constant_inputs():
         assert found.bound >= 4.0 * 0.5**k
     assert rnnzoo.certify(one, 4.0 * 0.5**5 * (1 + 1e-9), input_bound=1.0).k == 5
     assert rnnzoo.certify(one, 4.0 * 0.5**5 * (1 - 1e-9), input_bound=1.0).k == 6
-    upper = StableRNN(1, 0.9, "linear", use_bias=False, **SEQUENCES)
+    upper = StableRNN(1, "linear", contraction=0.9, use_bias=False, **SEQUENCES)
     two = sequential(*one.layers, dense(1), upper, features=1)
     one.layers[0].set_weights([np.array([[2.0]]), np.array([[0.5]])])
     upper.set_weights([np.array([[3.0]]), np.array([[0.8]])])
@@ -159,7 +161,7 @@ def test_the_norms_change_by_the_root_of_the_width():
     error = 0.5**3 * 2.0 * np.ones(4)
     np.testing.assert_allclose(found.bound(3, "2"), np.linalg.norm(error), rtol=1e-9)
     assert np.max(error) <= found.bound(3) <= found.bound(3, "2")
-    tanh = rnnzoo.certify(sequential(StableRNN(4, 0.5, **SEQUENCES)), epsilon=1e-3)
+    tanh = rnnzoo.certify(sequential(StableRNN(4, contraction=0.5, **SEQUENCES)), epsilon=1e-3)
     assert tanh.layers[0].start == pytest.approx(2.0)  # the root of 4 units of at most 1
     assert tanh.k == int(np.ceil(np.log(2.0 / 1e-3) / np.log(2.0)))
 
@@ -180,7 +182,7 @@ def test_the_lru_meets_its_bound_with_a_positive_eigenvalue():
 
 def test_a_model_without_a_certificate_gets_none_and_the_layer_is_named():
     model = sequential(
-        StableRNN(3, 0.5, **SEQUENCES), keras.layers.LSTM(4, name="plain", **SEQUENCES)
+        StableRNN(3, contraction=0.5, **SEQUENCES), keras.layers.LSTM(4, name="plain", **SEQUENCES)
     )
     found = rnnzoo.certify(model, epsilon=0.1, input_bound=1.0)
     assert found.k is None
@@ -238,7 +240,7 @@ class ElsewhereRNN(StableRNN):
 def test_what_cannot_be_bounded_is_said():
     lambda_layer = keras.layers.Lambda(lambda x: x, name="mystery")
     conv = keras.layers.Conv1D(2, 3, padding="causal", dtype="float64")
-    base = StableRNN(2, 0.5, **SEQUENCES)
+    base = StableRNN(2, contraction=0.5, **SEQUENCES)
     assert rnnzoo.certify(sequential(conv, base), epsilon=0.1).k > 1  # before it, any layer
     for layer, words in (
         (lambda_layer, "Lambda 'mystery': what its function does to time"),
@@ -262,7 +264,7 @@ def test_what_cannot_be_bounded_is_said():
         (keras.layers.Dense(2, activation="exponential"), "exponential has no known Lipschitz"),
     ):
         inputs = keras.Input([None, FEATURES])
-        y = layer(StableRNN(2, 0.5, return_sequences=True)(inputs))
+        y = layer(StableRNN(2, contraction=0.5, return_sequences=True)(inputs))
         found = rnnzoo.certify(keras.Model(inputs, y), epsilon=0.1, input_bound=1.0)
         assert found.k is None
         assert words in found.problem
@@ -291,7 +293,7 @@ def test_truncate_shares_weights_names_and_structure(tmp_path):
 
 
 def test_integers_are_features_but_where_they_are_tokens():
-    model = sequential(StableRNN(2, 0.9, "linear", **SEQUENCES))
+    model = sequential(StableRNN(2, "linear", contraction=0.9, **SEQUENCES))
     found = rnnzoo.verify(rnnzoo.truncate(model, k=2), np.full([2, 9, FEATURES], -3))
     assert found.input_bound == 3.0
     assert 0.0 < found.worst <= found.bound
@@ -299,12 +301,12 @@ def test_integers_are_features_but_where_they_are_tokens():
         rnnzoo.verify(rnnzoo.truncate(model, k=2), np.full([2, 9, FEATURES], -3), 1.0)
     pixels = keras.Input([None, 1], dtype="uint8")
     scaled = keras.layers.Rescaling(1.0 / 255.0, dtype="float64")(pixels)
-    model = keras.Model(pixels, StableRNN(2, 0.9, "linear", **SEQUENCES)(scaled))
+    model = keras.Model(pixels, StableRNN(2, "linear", contraction=0.9, **SEQUENCES)(scaled))
     found = rnnzoo.verify(rnnzoo.truncate(model, k=2), np.full([2, 9, 1], 204, "uint8"))
     assert found.input_bound == 204.0
     assert 0.0 < found.worst <= found.bound < 0.9**2 * 8.0 * 10.0
     tokens = keras.Input([None])
-    rnn = StableRNN(2, 0.9, "linear", return_sequences=True)
+    rnn = StableRNN(2, "linear", contraction=0.9, return_sequences=True)
     features = keras.Input([None, 2])
     both = keras.layers.Add()([keras.layers.Embedding(9, 2)(tokens), features])
     truncated = rnnzoo.truncate(keras.Model([tokens, features], rnn(both)), k=2)
@@ -315,7 +317,7 @@ def test_integers_are_features_but_where_they_are_tokens():
 
 
 def test_an_output_that_is_not_a_number_is_not_hidden():
-    layers = StableRNN(2, 0.9, "linear", use_bias=False, **SEQUENCES), dense(1)
+    layers = StableRNN(2, "linear", contraction=0.9, use_bias=False, **SEQUENCES), dense(1)
     model = sequential(*layers, features=1)
     layers[0].set_weights([np.array([[1.0, -1.0]]), 1e100 * np.eye(2)])
     layers[1].set_weights([np.ones([2, 1]), np.zeros(1)])
@@ -329,10 +331,12 @@ def test_an_output_that_is_not_a_number_is_not_hidden():
 def test_the_lipschitz_constants_are_those_of_small_errors():
     """An error of 1 would be capped by the size of a signal, or by clipped inputs."""
     steep = keras.layers.Dense(3, "tanh", kernel_initializer=keras.initializers.Identity(10.0))
-    small = StableRNN(3, 0.5, kernel_initializer=keras.initializers.Constant(1e-3), **SEQUENCES)
+    small = StableRNN(
+        3, contraction=0.5, kernel_initializer=keras.initializers.Constant(1e-3), **SEQUENCES
+    )
     found = rnnzoo.certify(sequential(small, steep), input_bound=1e-3).layers
     np.testing.assert_allclose(found[1].lipschitz, 10.0)
-    lstm = StableLSTM(3, 0.9, input_bound=0.01, **SEQUENCES)
+    lstm = StableLSTM(3, contraction=0.9, input_bound=0.01, **SEQUENCES)
     model = sequential(lstm)
     constant = rnnzoo.certify(model).layers[0].lipschitz
     x = np.array([[[1e-3, 1e-3]] * 30, [[-1e-3, -1e-3]] * 30])
@@ -343,7 +347,7 @@ def test_the_lipschitz_constants_are_those_of_small_errors():
 
 
 def test_a_truncated_model_is_not_truncated_again():
-    truncated = rnnzoo.truncate(sequential(StableRNN(2, 0.5, **SEQUENCES)), k=2)
+    truncated = rnnzoo.truncate(sequential(StableRNN(2, contraction=0.5, **SEQUENCES)), k=2)
     with pytest.raises(ValueError, match=r"in the open. Received: TruncatedWrapper"):
         rnnzoo.truncate(truncated, k=9)
 
@@ -352,7 +356,7 @@ def test_axes_of_unknown_size_are_left_to_what_comes_after():
     inputs = keras.Input([None])
     for change in (keras.layers.Activation("tanh"), keras.layers.Rescaling(0.5), lambda x: 0.5 * x):
         column = keras.ops.expand_dims(change(inputs), -1)
-        model = keras.Model(inputs, StableRNN(2, 0.5, return_sequences=True)(column))
+        model = keras.Model(inputs, StableRNN(2, contraction=0.5, return_sequences=True)(column))
         assert rnnzoo.certify(model, epsilon=0.1).k == 4  # sqrt(2) / 2**k
 
 
@@ -385,7 +389,7 @@ def test_verify_takes_batches_masks_and_tokens():
 
 
 def test_the_report_in_plain_types():
-    model = sequential(StableRNN(3, 0.5, name="rnn", **SEQUENCES), dense(2))
+    model = sequential(StableRNN(3, contraction=0.5, name="rnn", **SEQUENCES), dense(2))
     found = rnnzoo.certify(model, epsilon=0.1, input_bound=2.0)
     plain = found.to_dict()
     assert plain["k"] == found.k == plain["layers"][0]["k"] or plain["layers"][0]["k"] >= 1
@@ -407,7 +411,7 @@ def test_contraction_of_plain_layers():
     want = 0.25 * np.linalg.norm(rnn.cell.recurrent_kernel.numpy(), 2)
     np.testing.assert_allclose(contraction(rnn), want, rtol=1e-12)
     assert contraction(rnn) >= want
-    stable = StableLSTM(3, 0.9, dtype="float64")
+    stable = StableLSTM(3, contraction=0.9, dtype="float64")
     stable.build([None, None, 2])
     plain = keras.layers.LSTM(3, dtype="float64")
     plain.build([None, None, 2])
@@ -480,7 +484,7 @@ def test_the_bound_of_a_gru_holds_for_adversarial_pairs(reset_after):
 )
 def test_bad_arguments(call, error, words):
     with pytest.raises(error, match=words):
-        call(sequential(StableRNN(2, 0.5, **SEQUENCES)))
+        call(sequential(StableRNN(2, contraction=0.5, **SEQUENCES)))
 
 
 def test_a_hidden_recurrence_and_an_initial_state_are_refused():

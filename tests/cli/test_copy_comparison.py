@@ -84,7 +84,7 @@ def test_again_in_the_same_folder(finished):
 def test_a_wrong_export_is_an_error(finished, monkeypatch):
     """A weight off by a thousandth is more than rounding."""
     *_, out = finished
-    export = rnnzoo.export.export
+    export = rnnzoo.export.export_model
 
     def wrong(model, directory):
         model = keras.models.clone_model(model)
@@ -93,7 +93,7 @@ def test_a_wrong_export_is_an_error(finished, monkeypatch):
         )
         return export(model, directory)
 
-    monkeypatch.setattr(rnnzoo.export, "export", wrong)
+    monkeypatch.setattr(rnnzoo.export, "export_model", wrong)
     with pytest.raises(ArithmeticError, match=r"more than rounding: export_difference=\d"):
         _copy_comparison.run(out, seed=1, quick=True, console=rich.console.Console(quiet=True))
 

@@ -107,7 +107,7 @@ def test_bad_input():
         return keras.Sequential([keras.Input((None, 1)), rnn])
 
     for form in ("adjoint", "xla"):
-        words = f"Received: 'rnn' with form='{form}'.* give it form='autodiff'"
+        words = f"Received: 'rnn' with form='{form}'.* give it form='plain'"
         with pytest.raises(ValueError, match=words):
             diagnostics.hessian(model(form), (x, x), "mse")
     with pytest.raises(ValueError, match=r"`top` must be below .* 3. Received: top=3"):

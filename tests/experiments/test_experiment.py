@@ -14,7 +14,7 @@ import rich.console
 from rnnzoo import _machine, experiments, training
 from rnnzoo.experiments import _experiment
 from rnnzoo.experiments._experiment import Cell, best, grid
-from rnnzoo.training._run_folder import Run
+from rnnzoo.training._run_folder import RunFolder
 
 
 def quiet():
@@ -177,7 +177,7 @@ def one_training(epochs=3):
 
 def test_a_training_is_itself_resumed(tmp_path, monkeypatch):
     whole = run(one_training(), tmp_path / "whole")["cells"]["a"]["result"]
-    finish = Run.finish_epoch
+    finish = RunFolder.finish_epoch
 
     def interrupted(self, epoch, logs, seconds):
         if epoch == 1:
@@ -185,7 +185,7 @@ def test_a_training_is_itself_resumed(tmp_path, monkeypatch):
         finish(self, epoch, logs, seconds)
 
     with monkeypatch.context() as patched:
-        patched.setattr(Run, "finish_epoch", interrupted)
+        patched.setattr(RunFolder, "finish_epoch", interrupted)
         with pytest.raises(KeyboardInterrupt):
             run(one_training(), tmp_path / "parts")
     assert not (tmp_path / "parts" / "cells" / "a" / "result.json").exists()

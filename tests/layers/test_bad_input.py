@@ -41,7 +41,7 @@ LAYERS = [
     (lambda: layers.HDetachLSTM(2, detach="hc"), ValueError, r"`detach` .*Received: detach='hc'"),
     (lambda: layers.HDetachLSTM(2, form="fast"), ValueError, r"`form` .*Received: form='fast'"),
     (lambda: layers.HDetachLSTM(2, dropout=1.5), ValueError, r"`dropout` .*dropout=1.5"),
-    (lambda: layers.HDetachLSTM(2, unroll=True), ValueError, r"`unroll` .*unroll=True"),
+    (lambda: layers.HDetachLSTM(2, 0.25), TypeError, r"p=0.25\. Received: activation=0.25"),
     (lambda: layers.HDetachLSTM(2, unites=2), ValueError, r"unites"),
     (lambda: layers.StableRNN(-1), ValueError, r"`units` .*Received: units=-1"),
     (lambda: layers.StableRNN(2, contraction=1.0), ValueError, r"`contraction` .*contraction=1"),
@@ -53,6 +53,7 @@ LAYERS = [
         ValueError,
         r"`recurrent_constraint` .*non_neg",
     ),
+    (lambda: layers.StableRNN(2, 0.9), TypeError, r"contraction=0.9\. Received: activation=0.9"),
     (lambda: layers.StableLSTM(2, forget_bound=0.5), ValueError, r"`forget_bound` .*=0.5"),
     (
         lambda: layers.StableLSTM(2, contraction=0.6, forget_bound=0.64),

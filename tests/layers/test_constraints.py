@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -39,6 +39,7 @@ def test_column_sums_are_held_and_repeating_changes_nothing(w, radius):
     np.testing.assert_array_equal(ColumnL1([radius])(projected), projected)
 
 
+@example(w=np.zeros(4, np.float32), bound=-1.1125369292536007e-308)  # a subnormal number
 @FEW
 @given(w=hnp.arrays(np.float32, 4, elements=st.floats(-9, 9, width=32)), bound=st.floats(-5, 5))
 def test_upper_bound_is_held_in_its_group_alone(w, bound):

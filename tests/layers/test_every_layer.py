@@ -18,8 +18,8 @@ ARGUMENTS = {
     "WaveNet": {"units": 4, "levels": 2, "skip_units": 3},
 }
 # These have test files of their own: the wrapper streams as no other layer does, attention not, and
-# the softmax is no layer of the recurrent interface.
-OTHERS = {"AdaptiveSoftmax", "TransformerEncoder", "TruncatedWrapper"}
+# the softmax and the embedding are no layers of the recurrent interface.
+OTHERS = {"AdaptiveSoftmax", "TransformerEncoder", "TruncatedWrapper", "WordWindows"}
 
 
 def test_the_table_names_every_layer():

@@ -1,5 +1,7 @@
 """HDetachLSTM: Keras's LSTM in every value, the algorithm of the paper in its training gradient."""
 
+import inspect
+
 import keras
 import numpy as np
 import pytest
@@ -85,7 +87,7 @@ def test_recurrent_dropout_runs_and_differs_from_inference():
 def test_training_gradient_with_given_draws_is_numpy_s(detach, options, monkeypatch):
     ours, _, rng = twins(p=0.5, detach=detach, return_sequences=True, **options)
     keep = rng.random(T) > 0.5
-    monkeypatch.setattr(ours, "_draw", lambda x: tf.constant(keep))
+    monkeypatch.setattr(ours, "draw", lambda x: tf.constant(keep))
     x, states = rng.normal(size=(B, T, F)), list(rng.normal(size=(2, B, H)))
     upstream = [rng.normal(size=(B, T, H))]
     _, got = values_and_gradients(ours, x, upstream, initial_state=states)
@@ -118,12 +120,12 @@ def test_one_draw_a_step_for_the_whole_batch_at_the_asked_rate():
 def test_draws_differ_between_steps_and_calls_and_repeat_from_the_seed():
     x = tf.zeros([B, 64, F])
     first, again, other = (HDetachLSTM(H, p=0.5, seed=seed) for seed in (3, 3, 4))
-    one, two = first._draw(x).numpy(), first._draw(x).numpy()
+    one, two = first.draw(x).numpy(), first.draw(x).numpy()
     assert one.shape == (64,)
     assert 0 < one.sum() < 64
     assert (one != two).any()
-    np.testing.assert_array_equal(again._draw(x).numpy(), one)
-    assert (other._draw(x).numpy() != one).any()
+    np.testing.assert_array_equal(again.draw(x).numpy(), one)
+    assert (other.draw(x).numpy() != one).any()
 
 
 def test_inference_never_detaches():
@@ -208,10 +210,11 @@ def test_mixed_precision_keeps_float32_inside(policy):
         ({"form": "quick"}, ValueError, "`form` must be one of .* Received: form='quick'"),
         ({"dropout": 7}, ValueError, "`dropout` must be a number in .* Received: dropout=7"),
         ({"recurrent_dropout": -1}, ValueError, "`recurrent_dropout` must be a number"),
-        ({"unroll": True}, ValueError, "`unroll` must be False"),
-        ({"use_cudnn": True}, ValueError, "`use_cudnn` must be False or 'auto'"),
+        ({"use_cudnn": 1}, ValueError, "`use_cudnn` must be one of .* Received: use_cudnn=1"),
+        ({"activation": 0.25}, TypeError, "`p` is given by name: p=0.25. Received: activation"),
         ({"seed": -1}, ValueError, "`seed` must be an integer of at least 0. Received: seed=-1"),
-        ({"return_sequences": 1}, TypeError, "`return_sequences` must be True or False"),
+        ({"return_sequences": 2}, TypeError, "`return_sequences` must be True or False"),
+        ({"return_state": None}, TypeError, "`return_state` must be True or False"),
         ({"colour": "red"}, ValueError, "Unrecognized keyword arguments.*colour"),
     ],
 )
@@ -243,3 +246,58 @@ def test_p_setter_refuses_what_the_constructor_refuses():
     layer = HDetachLSTM(H)
     with pytest.raises(ValueError, match="Received: p=2"):
         layer.p = 2
+
+
+def test_arguments_by_position_are_those_of_keras():
+    arguments = (3, "relu", "hard_sigmoid", False, "ones", "identity", "zeros", True, "l1", "l2")
+    theirs = keras.layers.LSTM(*arguments).get_config()
+    config = HDetachLSTM(*arguments).get_config()
+    assert {name: config[name] for name in theirs} | {"name": theirs["name"]} == theirs
+    with pytest.raises(TypeError, match=r"p=0.25\. Received: activation=0.25"):
+        HDetachLSTM(128, 0.25)
+
+
+def test_the_config_has_every_argument():
+    layer = HDetachLSTM(2, p=0.5, use_cudnn=True, implementation=1, detach="c")
+    config = layer.get_config()
+    names = set(inspect.signature(HDetachLSTM.__init__).parameters) - {"self", "kwargs"}
+    assert names <= set(config)
+    assert config["use_cudnn"] is True
+    assert config["implementation"] == 1
+    assert HDetachLSTM.from_config(config).get_config() == config
+
+
+def test_unroll_use_cudnn_integers_and_flags_are_taken_as_by_keras():
+    options = {"unroll": True, "use_cudnn": True, "return_sequences": np.True_}
+    ours, theirs = HDetachLSTM(H, **options), keras.layers.LSTM(H, return_sequences=1)
+    x = np.arange(B * T * F).reshape(B, T, F) % 5
+    outputs = ours(x)
+    theirs.build([None, None, F])
+    theirs.set_weights(ours.get_weights())
+    np.testing.assert_allclose(outputs, theirs(x), atol=1e-6)
+    np.testing.assert_allclose(ours(x > 2), theirs((x > 2).astype("float32")), atol=1e-6)
+    assert ours.get_config()["return_sequences"] is ours.get_config()["unroll"] is True
+    assert HDetachLSTM(H, dtype="mixed_float16")(x).dtype == tf.float16
+    unknown = tf.TensorSpec([None, None, F])
+    with pytest.raises(ValueError, match="Cannot unroll a RNN if the time dimension is undefined"):
+        tf.function(HDetachLSTM(H, unroll=True)).get_concrete_function(unknown)
+
+
+@pytest.mark.parametrize("use_cudnn", ["auto", True])
+def test_bidirectional_runs_the_layers_own_loops_whatever_use_cudnn_says(use_cudnn):
+    """Keras may run two LSTMs as one fused operation, which would not detach."""
+    layer = HDetachLSTM(H, p=1.0, use_cudnn=use_cudnn, return_sequences=True)
+    both = keras.layers.Bidirectional(layer)
+    x = tf.constant(np.random.default_rng(0).normal(size=[B, T, F]).astype("float32"))
+    both.build(x.shape)
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        loss = tf.reduce_sum(both(x, training=True)[..., :H])
+    one = HDetachLSTM(H, p=1.0, return_sequences=True)
+    one.build(x.shape)
+    one.set_weights(both.forward_layer.get_weights())
+    with tf.GradientTape() as alone:
+        alone.watch(x)
+        expected = tf.reduce_sum(one(x, training=True))
+    np.testing.assert_allclose(loss, expected, rtol=1e-6)
+    np.testing.assert_allclose(tape.gradient(loss, x), alone.gradient(expected, x), atol=1e-6)

@@ -140,7 +140,7 @@ def test_the_configuration_holds_every_argument():
         ({"seed": -2}, ValueError, "`seed` must be an integer of at least 0"),
         ({"form": "best"}, ValueError, "`form` must be one of"),
         ({"unroll": True}, ValueError, "`unroll` must be False"),
-        ({"return_sequences": 1}, TypeError, "`return_sequences` must be True or False"),
+        ({"return_sequences": 2}, TypeError, "`return_sequences` must be True or False"),
         ({"activation": "tanh"}, ValueError, "Unrecognized keyword arguments.*activation"),
     ],
 )

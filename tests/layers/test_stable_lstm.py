@@ -1,5 +1,7 @@
 """StableLSTM: the budgets, the derivation's bound against adversaries, the equality with Keras."""
 
+import inspect
+
 import keras
 import numpy as np
 import pytest
@@ -8,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rnnzoo.layers._gate_budgets import FORGET_SHARES, gate_budgets
-from rnnzoo.layers.stable_lstm import StableLSTM
+from rnnzoo.layers.stable_lstm import StableLSTM, StableLSTMCell
 
 INPUTS = np.random.default_rng(0).uniform(-1.0, 1.0, size=[3, 6, 2])
 MASK = np.array([[1, 1, 0, 1, 0, 1], [0, 0, 1, 1, 1, 0], [0, 0, 0, 0, 0, 0]], bool)
@@ -71,15 +73,15 @@ def test_the_bound_holds_at_build_and_after_any_optimizer_step(
     forget_bound, share, input_bound, scale, seed
 ):
     contraction = forget_bound + share * (1.0 - forget_bound)
-    bounds = (contraction, forget_bound, input_bound)
+    bounds = {"contraction": contraction, "forget_bound": forget_bound, "input_bound": input_bound}
     initial = keras.initializers.RandomNormal(stddev=max(scale, 1e-3), seed=seed)
-    layer = StableLSTM(3, *bounds, recurrent_initializer=initial, bias_initializer="ones")
+    layer = StableLSTM(3, **bounds, recurrent_initializer=initial, bias_initializer="ones")
     layer.build([None, None, 2])
     optimizer = keras.optimizers.SGD(1.0)
     rng = np.random.default_rng(seed)
     variables = layer.trainable_variables
     for _ in range(2):
-        budgets = gate_budgets(*bounds)
+        budgets = gate_budgets(**bounds)
         sums = column_sums(layer, "recurrent_kernel").max(1)
         assert np.all(sums <= budgets["recurrent"])
         assert column_sums(layer, "kernel")[1].max() <= budgets["input"][1]
@@ -333,7 +335,9 @@ def test_a_step_to_weights_that_are_not_finite_is_an_error_in_a_graph(which):
 
 
 def test_keras_file_round_trip_keeps_everything(tmp_path):
-    layer = StableLSTM(4, 0.8, 0.6, 0.5, "adjoint", seed=3, dropout=0.2, return_sequences=True)
+    bounds = {"contraction": 0.8, "forget_bound": 0.6, "input_bound": 0.5}
+    options = {"seed": 3, "dropout": 0.2, "return_sequences": True}
+    layer = StableLSTM(4, **bounds, form="adjoint", **options)
     model = keras.Sequential([keras.Input([None, 2]), keras.layers.Masking(), layer])
     model.save(tmp_path / "model.keras")
     again = keras.models.load_model(tmp_path / "model.keras")
@@ -359,7 +363,7 @@ def test_mixed_precision_computes_in_float32_on_the_stored_weights():
 
 
 def test_bidirectional_and_a_compiled_fit_step():
-    layer = keras.layers.Bidirectional(StableLSTM(4, 0.9))
+    layer = keras.layers.Bidirectional(StableLSTM(4, contraction=0.9))
     model = keras.Sequential([layer, keras.layers.Dense(1)])
     model.compile(keras.optimizers.SGD(5.0, clipnorm=1.0), "mse")
     model.fit(INPUTS, np.ones([3, 1]), epochs=4, verbose=0)
@@ -392,11 +396,44 @@ def test_bidirectional_and_a_compiled_fit_step():
             ValueError,
             r"`recurrent_activation` must be 'sigmoid'.*='hard_sigmoid'",
         ),
-        ({"use_cudnn": True}, ValueError, r"`use_cudnn` must be .* Received: use_cudnn=True"),
-        ({"unroll": True}, ValueError, r"`unroll` must be False"),
+        ({"use_cudnn": 3}, ValueError, r"`use_cudnn` must be .* Received: use_cudnn=3"),
+        ({"activation": 0.9}, TypeError, r"`contraction` is given by name: contraction=0.9"),
         ({"form": 1}, ValueError, r"`form` must be one of .* Received: form=1"),
     ],
 )
 def test_bad_arguments(options, error, words):
     with pytest.raises(error, match=words):
         StableLSTM(**{"units": 3, **options})
+
+
+def test_arguments_by_position_are_those_of_keras():
+    arguments = (3, "tanh", "sigmoid", False, "ones", "identity", "ones", False, "l1", "l2")
+    theirs = keras.layers.LSTM(*arguments).get_config()
+    config = StableLSTM(*arguments).get_config()
+    assert {name: config[name] for name in theirs} | {"name": theirs["name"]} == theirs
+    for kind in (StableLSTM, StableLSTMCell):
+        with pytest.raises(TypeError, match=r"contraction=0.9\. Received: activation=0.9"):
+            kind(64, 0.9)
+
+
+def test_the_config_has_every_argument():
+    for kind in (StableLSTM, StableLSTMCell):
+        config = kind(2, contraction=0.7, implementation=1).get_config()
+        assert set(inspect.signature(kind.__init__).parameters) - {"self", "kwargs"} <= set(config)
+        assert config["implementation"] == 1
+        assert kind.from_config(config).get_config() == config
+
+
+def test_unroll_use_cudnn_integers_and_flags_are_taken_as_by_keras():
+    layer = StableLSTM(3, unroll=True, use_cudnn=True, return_sequences=np.True_, use_bias=1)
+    rolled = StableLSTM(3, return_sequences=True)
+    x = np.arange(12).reshape(2, 3, 2) % 2
+    outputs = layer(x)
+    rolled.build([None, None, 2])
+    rolled.set_weights(layer.get_weights())
+    np.testing.assert_array_equal(outputs, rolled(x.astype("float32")))
+    np.testing.assert_array_equal(layer(x > 0), rolled(x.astype("float32")))
+    assert layer.get_config()["use_cudnn"] is layer.get_config()["unroll"] is True
+    unknown = tf.TensorSpec([None, None, 2])
+    with pytest.raises(ValueError, match="Cannot unroll a RNN if the time dimension is undefined"):
+        tf.function(StableLSTM(3, unroll=True)).get_concrete_function(unknown)

@@ -1,5 +1,7 @@
 """StableRNN: the bound, the contraction, and the equality with Keras's SimpleRNN."""
 
+import inspect
+
 import keras
 import numpy as np
 import pytest
@@ -7,7 +9,8 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rnnzoo.layers.stable_rnn import LIPSCHITZ, StableRNN
+from rnnzoo.activations import facts
+from rnnzoo.layers.stable_rnn import StableRNN, StableRNNCell
 from rnnzoo.training import TruncatedBPTT
 
 INPUTS = np.random.default_rng(0).normal(size=[3, 6, 2])
@@ -96,17 +99,6 @@ def test_dropout_equals_keras_seed_for_seed(options):
     assert np.abs(ours(INPUTS, training=True) - ours(INPUTS)).max() > 1e-3
 
 
-@pytest.mark.parametrize("activation", sorted(LIPSCHITZ, key=lambda f: f.__name__))
-def test_the_table_of_lipschitz_constants(activation):
-    """No slope exceeds the constant, and one comes within 0.1 % of it."""
-    a = tf.constant(np.concatenate([np.linspace(-30, 30, 60_002), [-300.0, -1e-9, 1e-9, 300.0]]))
-    with tf.GradientTape() as tape:
-        tape.watch(a)
-        y = activation(a)
-    steepest = np.abs(tape.gradient(y, a)).max()
-    assert 0.999 * LIPSCHITZ[activation] <= steepest <= LIPSCHITZ[activation] * (1 + 1e-12)
-
-
 def spectral_norm(layer):
     return np.linalg.norm(layer.cell.recurrent_kernel.numpy().astype(np.float64), 2)
 
@@ -122,9 +114,9 @@ def test_the_bound_holds_at_build_and_after_any_optimizer_step(
     contraction, activation, scale, seed
 ):
     initial = keras.initializers.RandomNormal(stddev=max(scale, 1e-3), seed=seed)
-    layer = StableRNN(5, contraction, activation, recurrent_initializer=initial)
+    layer = StableRNN(5, activation, contraction=contraction, recurrent_initializer=initial)
     layer.build([None, None, 2])
-    bound = contraction / LIPSCHITZ[keras.activations.get(activation)]
+    bound = contraction / facts(keras.activations.get(activation)).lipschitz
     assert spectral_norm(layer) <= bound
     assert layer.contraction() <= contraction
     optimizer = keras.optimizers.SGD(1.0)
@@ -166,7 +158,7 @@ def test_a_step_to_weights_that_are_not_finite_is_an_error(which, wrap):
     ],
 )
 def test_any_training_stays_in_the_set_and_moves_on_its_surface(optimizer, truncated):
-    layer = StableRNN(4, 0.9, return_sequences=True)
+    layer = StableRNN(4, contraction=0.9, return_sequences=True)
     model = keras.Sequential([keras.Input([None, 2]), layer, keras.layers.Dense(1)])
     before = layer.cell.recurrent_kernel.numpy()
     trained = TruncatedBPTT(model, k1=2) if truncated else model
@@ -231,7 +223,7 @@ def test_adversarial_pairs_contract_no_slower_than_the_bound_and_come_close():
 @settings(max_examples=15, deadline=None)
 @given(seed=st.integers(0, 10_000), activation=st.sampled_from(["tanh", "relu", "sigmoid"]))
 def test_two_trajectories_contract_at_least_as_fast_as_it_says(seed, activation):
-    layer = StableRNN(4, 0.9, activation, dtype="float64", return_sequences=True)
+    layer = StableRNN(4, activation, contraction=0.9, dtype="float64", return_sequences=True)
     layer.build([None, None, 2])
     rng = np.random.default_rng(seed)
     weights = [3.0 * rng.normal(size=w.shape) for w in layer.get_weights()]
@@ -244,7 +236,7 @@ def test_two_trajectories_contract_at_least_as_fast_as_it_says(seed, activation)
 
 
 def test_contraction_measures_the_weights_present():
-    layer = StableRNN(3, 0.5, "sigmoid", dtype="float64")
+    layer = StableRNN(3, "sigmoid", contraction=0.5, dtype="float64")
     layer.build([None, None, 2])
     layer.cell.recurrent_kernel.assign(np.diag([2.0, -8.0, 1.0]))
     np.testing.assert_allclose(layer.contraction(), 2.0, rtol=1e-12)
@@ -255,9 +247,9 @@ def test_contraction_measures_the_weights_present():
 def test_keras_file_round_trip_keeps_everything(tmp_path):
     layer = StableRNN(
         4,
-        0.7,
         "gelu",
-        "autodiff",
+        contraction=0.7,
+        form="autodiff",
         dropout=0.1,
         seed=3,
         kernel_constraint="non_neg",
@@ -292,7 +284,9 @@ def test_mixed_precision_computes_in_float32_on_the_stored_weights(policy):
 
 
 def test_bidirectional_and_a_compiled_fit_step():
-    model = keras.Sequential([keras.layers.Bidirectional(StableRNN(4, 0.9)), keras.layers.Dense(1)])
+    model = keras.Sequential(
+        [keras.layers.Bidirectional(StableRNN(4, contraction=0.9)), keras.layers.Dense(1)]
+    )
     model.compile("adam", "mse")
     history = model.fit(INPUTS, np.ones([3, 1]), epochs=8, verbose=0).history["loss"]
     assert history[-1] < history[0]
@@ -316,7 +310,7 @@ def test_bidirectional_and_a_compiled_fit_step():
             ValueError,
             r"`recurrent_constraint` must be None: .* Received: recurrent_constraint='unit_norm'",
         ),
-        ({"unroll": True}, ValueError, r"`unroll` must be False"),
+        ({"activation": 0.9}, TypeError, r"`contraction` is given by name: contraction=0.9"),
         ({"form": "quick"}, ValueError, r"`form` must be one of .* Received: form='quick'"),
         ({"dropout": 7.0}, ValueError, r"`dropout` must be .* Received: dropout=7.0"),
         ({"stateful": "yes"}, TypeError, r"`stateful` must be True or False"),
@@ -338,3 +332,37 @@ def test_contraction_needs_finite_weights_that_are_there():
         layer.contraction()
     with pytest.raises(ValueError, match=r"`input_bound` must be .* Received: input_bound=-1"):
         layer.contraction(input_bound=-1)
+
+
+def test_arguments_by_position_are_those_of_keras():
+    arguments = (3, "relu", False, "ones", "identity", "ones", "l1", "l2", None, None, "non_neg")
+    theirs = keras.layers.SimpleRNN(*arguments)
+    config = StableRNN(*arguments).get_config()
+    theirs = theirs.get_config()
+    assert {name: config[name] for name in theirs} | {"name": theirs["name"]} == theirs
+    with pytest.raises(TypeError, match=r"contraction=0.9\. Received: activation=0.9"):
+        StableRNN(64, 0.9)
+    with pytest.raises(TypeError, match=r"contraction=0.9\. Received: activation=0.9"):
+        StableRNNCell(64, 0.9)
+
+
+def test_the_config_has_every_argument():
+    for kind in (StableRNN, StableRNNCell):
+        config = kind(2, "relu", contraction=0.7).get_config()
+        assert set(inspect.signature(kind.__init__).parameters) - {"self", "kwargs"} <= set(config)
+        assert kind.from_config(config).get_config() == config
+
+
+def test_unroll_integers_and_flags_are_taken_as_by_keras():
+    layer = StableRNN(3, unroll=True, return_sequences=np.True_, use_bias=1)
+    rolled = StableRNN(3, return_sequences=True)
+    x = np.arange(12).reshape(2, 3, 2) % 3
+    outputs = layer(x)
+    rolled.build([None, None, 2])
+    rolled.set_weights(layer.get_weights())
+    np.testing.assert_array_equal(outputs, rolled(x.astype("float32")))
+    assert layer.get_config()["unroll"] is layer.get_config()["return_sequences"] is True
+    np.testing.assert_array_equal(layer(x > 1), rolled((x > 1).astype("float32")))
+    unknown = tf.TensorSpec([None, None, 2])
+    with pytest.raises(ValueError, match="Cannot unroll a RNN if the time dimension is undefined"):
+        tf.function(StableRNN(3, unroll=True)).get_concrete_function(unknown)

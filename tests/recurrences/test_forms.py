@@ -11,6 +11,8 @@ import rnnzoo
 from rnnzoo.export import export_model
 from rnnzoo.recurrences import _forms, _lstm_xla, lstm, simple_rnn
 
+diagonal_module = sys.modules["rnnzoo.recurrences.diagonal"]
+
 needs_xla = pytest.mark.skipif(
     not _forms.xla_compiles() or bool(tf.config.list_logical_devices("GPU")),
     reason="the compiled forms are chosen where XLA compiles for a CPU without a GPU beside it",
@@ -45,18 +47,47 @@ def test_replicas_do_not_compile():
     with tf.Graph().as_default(), strategy.scope():
         inputs = placeholder([3, 7, 2])
         assert _forms.choose("auto", inputs) == "adjoint"
-        assert _forms.choose("forward", inputs) == "autodiff"
+        assert _forms.choose("xla_forward", inputs) == "plain"
 
 
 def test_without_a_compiler_the_plain_loops_run(monkeypatch):
     monkeypatch.setattr(_forms, "xla_compiles", lambda: False)
     assert chosen("auto", [3, 7, 2]) == "adjoint"
-    assert chosen("forward", [3, 7, 2]) == "autodiff"
+    assert chosen("xla_forward", [3, 7, 2]) == "plain"
 
 
-@pytest.mark.parametrize("form", ["xla", "adjoint", "autodiff"])
+@pytest.mark.parametrize("form", ["xla", "adjoint", "plain"])
 def test_a_form_that_is_given_stands(form):
     assert chosen(form, [3, 7, 2]) == form
+
+
+def test_the_table_has_every_form_that_runs():
+    assert {*_forms.GIVEN[1:], "xla_forward"} == set(_forms.FORMS)
+    assert set(diagonal_module._FORWARD) == set(_forms.FORMS)
+    assert set(_forms.OLDER_NAMES.values()) <= set(_forms.FORMS)
+
+
+def test_the_older_name_of_the_plain_form_is_the_plain_form(data):
+    assert chosen("autodiff", [3, 7, 2]) == "plain"
+    for xla in (True, False):
+        assert _forms.check("autodiff", xla=xla) == "autodiff"
+    old, new = model(form="autodiff"), model(form="plain")
+    new.set_weights(old.get_weights())
+    np.testing.assert_array_equal(old.predict(data[0], verbose=0), new.predict(data[0], verbose=0))
+    # As it was given: the settings of a run that is resumed, which hold it, stay equal.
+    assert old.layers[0].get_config()["form"] == "autodiff"
+    again = rnnzoo.layers.HDetachLSTM.from_config(old.layers[0].get_config())
+    assert again.form == "autodiff"
+
+
+@pytest.mark.parametrize("form", ["xla_forward", "forward", None, 1, ["plain"]])
+def test_a_form_that_callers_may_not_give(form):
+    words = r"`form` must be one of 'auto', 'xla', 'adjoint', 'plain' \('autodiff' is an older name"
+    with pytest.raises(ValueError, match=rf"{words} of 'plain'\). Received: form="):
+        rnnzoo.layers.StableRNN(2, form=form)
+    words = "`form` must be one of 'auto', 'adjoint', 'plain' "
+    with pytest.raises(ValueError, match=words):
+        rnnzoo.layers.LRU(2, form=form)
 
 
 @pytest.mark.parametrize("recurrence", ["lstm", "simple_rnn"])
@@ -143,7 +174,7 @@ def test_an_export_holds_no_compiled_function(tmp_path, data):
     assert not any(f.attr["_XlaMustCompile"].b for f in held.library.function)
 
 
-@pytest.mark.parametrize("form", ["adjoint", "autodiff"])
+@pytest.mark.parametrize("form", ["adjoint", "plain"])
 def test_a_layers_form_overrides_the_rule(form, compilations, data):
     x, y = data
     one = model(form=form)

@@ -6,8 +6,9 @@ import pytest
 import tensorflow as tf
 from references import simple_rnn as reference
 
+from rnnzoo.activations import FACTS, named
 from rnnzoo.recurrences._loops import SecondDerivativeError
-from rnnzoo.recurrences.simple_rnn import ELEMENTWISE, SLOPE_FROM_OUTPUT, simple_rnn
+from rnnzoo.recurrences.simple_rnn import simple_rnn
 
 CONTEXTS = {
     "eager": lambda f: f,
@@ -65,7 +66,7 @@ def test_activations_equal_numpy(activation, context):
         np.testing.assert_allclose(g, e, atol=1e-11)
 
 
-@pytest.mark.parametrize("activation", sorted(ELEMENTWISE, key=lambda f: f.__name__))
+@pytest.mark.parametrize("activation", named(lambda known: known.elementwise))
 def test_slopes_of_elementwise_activations_equal_autodiff(activation):
     arguments, upstream, _ = make(T=3)
     one = run(arguments, upstream, activation=activation, form="adjoint")
@@ -81,7 +82,7 @@ def test_an_activation_across_units_takes_the_autodiff_road():
     for g, e in zip(auto, plain, strict=True):
         np.testing.assert_array_equal(g, e)
     np.testing.assert_allclose(auto[0].sum(-1), 1.0, rtol=1e-12)
-    with pytest.raises(ValueError, match=r'`form` must be "autodiff" or "auto".*softmax'):
+    with pytest.raises(ValueError, match=r'`form` must be "plain" or "auto".*softmax'):
         run(arguments, upstream, activation="softmax", form="adjoint")
 
 
@@ -156,7 +157,7 @@ def test_second_derivative_is_refused_by_the_adjoint():
     # Traced ahead of use by TensorFlow, the eager refusal comes when the derivative runs.
     with pytest.raises(tf.errors.InvalidArgumentError, match=r"simple_rnn cannot.*autodiff"):
         hessian_product("adjoint", arguments)
-    with pytest.raises(SecondDerivativeError, match=r'simple_rnn cannot.*form="autodiff"'):
+    with pytest.raises(SecondDerivativeError, match=r'simple_rnn cannot.*form="plain"'):
         tf.function(lambda: hessian_product("adjoint", arguments), autograph=False)()
 
 
@@ -176,10 +177,9 @@ def test_second_derivative_of_autodiff_equals_finite_differences():
 
 
 def test_the_table_of_slopes_holds_the_common_activations():
-    names = {f.__name__ for f in SLOPE_FROM_OUTPUT}
-    assert names == {"tanh", "linear", "relu", "sigmoid"}
-    assert not ELEMENTWISE & set(SLOPE_FROM_OUTPUT)
-    assert keras.activations.softmax not in ELEMENTWISE
+    names = named(lambda known: known.slope_of_output is not None)
+    assert names == ["linear", "relu", "sigmoid", "tanh"]
+    assert not FACTS[keras.activations.softmax].elementwise
 
 
 @pytest.mark.parametrize(

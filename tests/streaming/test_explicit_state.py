@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from rnnzoo.graphs import keep_masks
 from rnnzoo.streaming import explicit_state
 
 L = keras.layers
@@ -25,6 +26,7 @@ def randomised(model, seed=1):
 def functional(*layers, shape=(None, F), dtype="float32"):
     x = inputs = keras.Input(shape, dtype=dtype)
     for layer in layers:
+        keep_masks(layer)
         x = layer(x)
     return randomised(keras.Model(inputs, x))
 

@@ -7,7 +7,6 @@ import pytest
 from references import conll
 
 from rnnzoo import tasks
-from rnnzoo.layers import WordWindows
 from rnnzoo.tasks import _iob
 from rnnzoo.tasks.atis import Atis
 
@@ -170,13 +169,3 @@ def test_malformed_lines_are_told_by_number(line, words):
 def test_a_line_is_words_tags_and_intent():
     (one,) = _iob.parse(LINE, "x.iob")
     assert one == (("to", "boston"), ("O", "B-to"), "atis_flight")
-
-
-def test_windows_mask_by_the_middle_word_and_stream():
-    layer = WordWindows(10, 4, mask_zero=True)
-    x = np.array([[[0, 5, 7], [5, 7, 0], [7, 0, 0]]])
-    vectors = layer(x)
-    table = layer.embeddings.numpy()
-    np.testing.assert_array_equal(vectors[0, 0], np.concatenate(table[[0, 5, 7]]))
-    np.testing.assert_array_equal(layer.compute_mask(x), [[True, True, False]])
-    assert layer.compute_output_shape((2, None, 3)) == (2, None, 12)

@@ -1,4 +1,4 @@
-"""The copying task, step by step, and its metric."""
+"""The copying task, step by step."""
 
 import math
 
@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from rnnzoo import tasks
-from rnnzoo.metrics import RecallAccuracy
 
 
 def small(**options):
@@ -83,54 +82,3 @@ def test_baseline_is_what_the_forgetful_strategy_scores():
     assert scores["accuracy"] == pytest.approx(task.baseline["accuracy"], abs=error / 5)
     assert task.baseline["loss"] == pytest.approx(10 * math.log(8) / 50)
     assert task.baseline["accuracy"] == pytest.approx(41.25 / 50)
-
-
-def test_recall_accuracy_is_the_accuracy_of_the_last_ten_steps():
-    _, y = small(delay=6).arrays("train")
-    logits = np.random.default_rng(0).normal(size=(400, 26, 9)).astype(np.float32)
-    metric = RecallAccuracy()
-    metric.update_state(y, logits)
-    expected = (logits[:, -10:].argmax(-1) == y[:, -10:]).mean()
-    assert float(metric.result()) == pytest.approx(expected, rel=1e-6)
-    in_strides = RecallAccuracy()
-    for start in range(0, 26, 8):
-        in_strides.update_state(y[:, start : start + 8], logits[:, start : start + 8])
-    assert float(in_strides.result()) == pytest.approx(expected, rel=1e-6)
-
-
-def test_recall_accuracy_without_symbols_changes_nothing():
-    metric = RecallAccuracy()
-    metric.update_state(np.zeros((2, 3)), np.zeros((2, 3, 9)))
-    assert float(metric.result()) == 0.0
-    metric.update_state([[1]], np.eye(9)[[[1]]])
-    assert float(metric.result()) == 1.0
-
-
-@pytest.mark.parametrize("weight", [[1.0, 3.0], [[1.0], [3.0]], [[1.0, 1.0], [3.0, 3.0]]])
-def test_recall_accuracy_weights(weight):
-    metric = RecallAccuracy()
-    metric.update_state(
-        [[0, 1], [0, 2]], np.eye(3)[[[1, 1], [0, 1]]], sample_weight=np.array(weight)
-    )
-    assert float(metric.result()) == pytest.approx(1 / 4)
-
-
-def test_recall_accuracy_heeds_the_mask_of_the_predictions():
-    import keras
-
-    logits = keras.ops.convert_to_tensor(np.eye(3)[[[1, 2, 1]]])
-    keras.src.backend.set_keras_mask(logits, keras.ops.convert_to_tensor([[True, True, False]]))
-    metric = RecallAccuracy()
-    metric.update_state([[1, 1, 1]], logits)
-    assert float(metric.result()) == pytest.approx(1 / 2)
-
-
-def test_recall_accuracy_serialises():
-    import keras
-
-    metric = RecallAccuracy(blank=3, name="recall")
-    again = keras.metrics.deserialize(keras.metrics.serialize(metric))
-    assert type(again) is RecallAccuracy
-    assert (again.blank, again.name) == (3, "recall")
-    with pytest.raises(ValueError, match="`blank` must be an integer of at least 0"):
-        RecallAccuracy(blank=-1)

@@ -12,7 +12,7 @@ import rnnzoo.tasks
 from rnnzoo import checkpoints
 from rnnzoo.layers import HDetachLSTM
 from rnnzoo.training import _record
-from rnnzoo.training._run_folder import Run
+from rnnzoo.training._run_folder import RunFolder
 from rnnzoo.training.resumable import NonFiniteLossError, evaluate_best, fit_resumable
 
 
@@ -67,7 +67,7 @@ def make_small():
 
 
 def everything(model, task):
-    """All variables that `Run` keeps, found without it: weights, seeds, optimizer, shuffle."""
+    """All variables that a `RunFolder` keeps, found without it: weights, seeds, optimizer."""
     seeds = [model.layers[1].detach_seed_generator.state]
     found = [*model.variables, *seeds, *model.optimizer.variables]
     return [keras.ops.convert_to_numpy(v) for v in found] + [np.array(task.epoch)]
@@ -322,7 +322,7 @@ def test_monitor_that_is_not_there(tmp_path):
 def test_minimum_is_best_where_the_task_says_so(tmp_path):
     model, task = make_small()
     task.monitor, task.monitor_mode = "val_loss", "min"
-    run = Run(model, task, tmp_path, None, "made by hand")
+    run = RunFolder(model, task, tmp_path, None, "made by hand")
     run.begin()
     for epoch, loss in enumerate([2.0, 1.0, 1.0, 3.0]):
         run.finish_epoch(epoch, {"loss": loss, "val_loss": loss}, 0.5)
@@ -332,7 +332,7 @@ def test_minimum_is_best_where_the_task_says_so(tmp_path):
 
 def test_of_equal_scores_the_epoch_of_least_loss_is_best(tmp_path):
     model, task = make_small()
-    run = Run(model, task, tmp_path, None, "made by hand")
+    run = RunFolder(model, task, tmp_path, None, "made by hand")
     run.begin()
     scores = [(0.5, 0.1), (1.0, 0.3), (1.0, 0.2), (1.0, 0.4), (0.9, 0.0)]
     for epoch, (accuracy, loss) in enumerate(scores):

@@ -1,5 +1,6 @@
 """TruncatedBPTT against Keras's own step, and against windows cut by hand."""
 
+import inspect
 import json
 import subprocess
 import sys
@@ -212,6 +213,86 @@ def test_evaluation_leaves_the_carried_state_and_begins_at_zero():
         np.testing.assert_array_equal(trainer._carried._variables[name], value)
     trainer.reset_state()
     assert all(v.shape[0] == 0 for v in (w.numpy() for w in trainer._carried._variables.values()))
+
+
+PENALTIES = {"kernel_regularizer": "l2", "activity_regularizer": "l1"}
+
+
+@pytest.mark.parametrize("stateful", [False, True])
+def test_evaluation_adds_the_penalties_that_keras_adds(stateful):
+    x, y = data()
+    plain = make(**PENALTIES)
+    plain.compile("sgd", "mse")
+    without = make()
+    without.compile("sgd", "mse")
+    expected = plain.evaluate(x, y, verbose=0)
+    assert expected > 1.05 * without.evaluate(x, y, verbose=0)
+    trainer = TruncatedBPTT(make(**PENALTIES), 5, stateful=stateful)
+    for _ in range(2):  # and what the model has computed elsewhere adds nothing
+        trainer.compile("sgd", "mse")
+        np.testing.assert_allclose(trainer.evaluate(x, y, verbose=0), expected, rtol=1e-6)
+        trainer.predict(x, verbose=0)
+
+
+def test_the_penalty_of_a_window_is_weighted_by_its_steps():
+    x, y = data()
+    trainer = TruncatedBPTT(make(activity_regularizer=keras.regularizers.L1(1.0)), 4)
+    loss = fit(trainer, x, y, keras.optimizers.SGD(0.0))["loss"][0]
+    without = fit(TruncatedBPTT(make(), 4), x, y, keras.optimizers.SGD(0.0))["loss"][0]
+    hidden = np.abs(make().layers[0](x)).sum(-1).mean(0)  # Keras divides by the rows
+    penalty = 4 * hidden[:4].sum() + 4 * hidden[4:8].sum() + 2 * hidden[8:].sum()
+    np.testing.assert_allclose(loss - without, penalty / T, rtol=1e-5)
+
+
+def test_a_loss_of_ones_own_is_that_of_the_data():
+    """As Keras's documentation writes them: with the penalties, which the trainer adds itself."""
+
+    class Own(TruncatedBPTT):
+        def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+            return keras.ops.mean((y_pred - y) ** 2) + sum(self.losses)
+
+    x, y = data()
+    own, usual = Own(make(**PENALTIES), 4), TruncatedBPTT(make(**PENALTIES), 4)
+    histories = [fit(trainer, x, y, validation_data=(x, y)) for trainer in (own, usual)]
+    np.testing.assert_allclose(histories[0]["loss"], histories[1]["loss"], rtol=1e-6)
+    np.testing.assert_allclose(histories[0]["val_loss"], histories[1]["val_loss"], rtol=1e-6)
+    same_weights(own, usual)
+
+
+def test_a_model_may_learn_from_its_own_losses_alone():
+    x, _ = data()
+    gru = L.GRU(H, return_sequences=True)
+    dense = L.Dense(C, activity_regularizer="l2")
+    trainer = TruncatedBPTT(keras.Sequential([keras.Input((None, F)), gru, dense]), 4)
+    trainer.compile("adam")
+    losses = trainer.fit(x, batch_size=B, epochs=3, verbose=0).history["loss"]
+    assert 0 < losses[-1] < losses[0]
+
+
+def test_callbacks_by_position_and_as_a_list_of_kerass():
+    """Each joins the one that forgets the state at an epoch's begin; Keras's order of arguments."""
+    names = [list(inspect.signature(c.fit).parameters) for c in (TruncatedBPTT, keras.Model)]
+    assert names[0][:7] == names[1][:7]
+    x, y = data()
+    ends = []
+    callback = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: ends.append(epoch))
+    trainer = TruncatedBPTT(make(), 5, stateful=True)
+    trainer.compile("sgd", "mse")
+    for given in (callback, [callback], keras.callbacks.CallbackList([callback], model=trainer)):
+        trainer.train_on_batch(x[:3], y[:3])  # another batch size, whose state must be forgotten
+        history = trainer.fit(x, y, B, 2, 0, given, 0.0, (x, y))
+        assert (history or trainer.history).history["val_loss"]
+    assert ends == [0, 1] * 3
+
+
+def test_eager_steps_take_arrays():
+    x, y = data()
+    trainers = []
+    for eagerly in (False, True):
+        trainers.append(TruncatedBPTT(make(), 4))
+        trainers[-1].compile("sgd", "mse", run_eagerly=eagerly)
+        trainers[-1].train_on_batch(x, y, sample_weight=np.ones((B, T), "float32"))
+    same_weights(*trainers)
 
 
 def test_a_stateful_batch_of_another_size_is_an_error():

@@ -2,7 +2,7 @@
 
 The settings of such an experiment at one scale are
 
-    groups           dict: name -> options of `training_run.train` for all trainings of the group
+    groups           dict: name -> options of `training.train` for all trainings of the group
     variants         dict: name -> options of the layer; p = 0 is the plain LSTM
     learning_rates, seeds     the same grid for every variant
 

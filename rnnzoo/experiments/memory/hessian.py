@@ -87,7 +87,7 @@ def make_student(kind, teacher, seed):
     from rnnzoo import layers
 
     values, b, c, d = teacher
-    options = {"return_sequences": True, "dtype": "float64", "form": "autodiff"}
+    options = {"return_sequences": True, "dtype": "float64", "form": "plain"}
     size = len(b)
     if kind in ("dense", "blocks"):
         heads = 1 if kind == "dense" else size // 2

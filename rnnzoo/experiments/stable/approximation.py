@@ -6,7 +6,7 @@ samples, one new sequence of Gaussian inputs with an independent target a step:
     w <- w - rate(t) * gradient,   W <- its projection onto the 2-norm ball of radius lambda
 
 The gradient gap is measured at the recurrent model's weights. Beside it stands
-gamma k lambda^k, with the constant derived in `rnnzoo.experiments.stable._gaussian_instances`, and beside
+gamma k lambda^k, with the constant derived in `_gaussian_instances`, and beside
 the weights' distance proposition 2, alpha gamma k lambda^k N^(alpha beta + 1), with the same gamma
 and with the largest beta that was seen: an upper bound of the gradient's Lipschitz constant is not
 known for this model, so the second curve is no proven bound.

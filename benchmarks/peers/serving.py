@@ -40,9 +40,9 @@ def _timed(step, seconds, ready=lambda: None):
 def exported(folder, units, features, **options):
     """Write the model that all of these step, and say where."""
     import rnnzoo.export
-    from benchmarks.peers import rnnzoo_
+    from benchmarks.peers import with_rnnzoo
 
-    model = rnnzoo_._stream_model(units, features)
+    model = with_rnnzoo.stream_model(units, features)
     return lambda: str(rnnzoo.export.export_model(model, folder, **options))
 
 

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from benchmarks.peers import _data
+from benchmarks.peers import data
 
 LAYERS = {"lstm": keras.layers.LSTM, "simple_rnn": keras.layers.SimpleRNN}
 
@@ -23,7 +23,7 @@ def model_of(make_layer, steps, features, depth=1, bidirectional=False, masked=F
     for _ in range(depth):
         recurrent = make_layer()
         parts.append(keras.layers.Bidirectional(recurrent) if bidirectional else recurrent)
-    return keras.Sequential([*parts, keras.layers.Dense(_data.CLASSES)])
+    return keras.Sequential([*parts, keras.layers.Dense(data.CLASSES)])
 
 
 def compiled(model):
@@ -35,15 +35,15 @@ def compiled(model):
 def train_call(make_layer, batch, steps, features, masked=False, **shape):
     """`train_on_batch` of the compiled model on one batch; it returns the loss as a number."""
     model = compiled(model_of(make_layer, steps, features, masked=masked, **shape))
-    x = (_data.padded if masked else _data.sequences)(batch, steps, features)
-    x, y = tf.constant(x), tf.constant(_data.labels(batch, steps))
+    x = (data.padded if masked else data.sequences)(batch, steps, features)
+    x, y = tf.constant(x), tf.constant(data.labels(batch, steps))
     return lambda: model.train_on_batch(x, y)
 
 
 def infer_call(make_layer, batch, steps, features, masked=False, **shape):
     """`predict_on_batch`: the function that `model.predict` runs for each batch."""
     model = model_of(make_layer, steps, features, masked=masked, **shape)
-    x = (_data.padded if masked else _data.sequences)(batch, steps, features)
+    x = (data.padded if masked else data.sequences)(batch, steps, features)
     x = tf.constant(x)
     return lambda: model.predict_on_batch(x)
 
@@ -63,7 +63,7 @@ def first_fit(kind, units, batch, steps, features):
 def first_fit_call(make_layer, batch, steps, features):
     """The first step of `fit`, with its tracing; to be run once."""
     model = compiled(model_of(make_layer, steps, features))
-    x, y = _data.sequences(batch, steps, features), _data.labels(batch, steps)
+    x, y = data.sequences(batch, steps, features), data.labels(batch, steps)
     return lambda: model.fit(x, y, batch_size=batch, epochs=1, verbose=0)
 
 
@@ -71,8 +71,8 @@ def stateful_chunks(units, batch, steps, features, chunk):
     """Truncated BPTT as Keras gives it: a stateful layer, one chunk a batch, along one sequence."""
     inputs = keras.Input(batch_shape=(batch, chunk, features))
     recurrent = keras.layers.LSTM(units, return_sequences=True, stateful=True)
-    model = compiled(keras.Sequential([inputs, recurrent, keras.layers.Dense(_data.CLASSES)]))
-    x, y = _data.sequences(batch, steps, features), _data.labels(batch, steps)
+    model = compiled(keras.Sequential([inputs, recurrent, keras.layers.Dense(data.CLASSES)]))
+    x, y = data.sequences(batch, steps, features), data.labels(batch, steps)
     chunks = [
         (tf.constant(x[:, t : t + chunk]), tf.constant(y[:, t : t + chunk]))
         for t in range(0, steps, chunk)
@@ -89,7 +89,7 @@ def stateful_chunks(units, batch, steps, features, chunk):
 def windows(units, batch, steps, features, k):
     """A batch of the last `k` steps, for every step, through Keras."""
     ends, starts = window_models(units, features)
-    x = _data.sequences(batch, steps, features)
+    x = data.sequences(batch, steps, features)
     cut = [tf.constant(x[:, t - k : t]) for t in range(k, steps + 1)]
     first = tf.constant(x[:, : k - 1])
     return lambda: window_outputs(ends, starts, first, cut)
@@ -115,6 +115,6 @@ def eager_step(units, features):
     """One step of a stateful LSTM and a Dense by calling the model."""
     inputs = keras.Input(batch_shape=(1, 1, features))
     recurrent = keras.layers.LSTM(units, stateful=True)
-    model = keras.Sequential([inputs, recurrent, keras.layers.Dense(_data.CLASSES)])
-    x = tf.constant(_data.sequences(1, 1, features))
+    model = keras.Sequential([inputs, recurrent, keras.layers.Dense(data.CLASSES)])
+    x = tf.constant(data.sequences(1, 1, features))
     return lambda: model(x, training=False).numpy()

@@ -2,12 +2,12 @@
 
 import tensorflow as tf
 
-from benchmarks.peers import _data
+from benchmarks.peers import data
 
 
 def copies(batch, steps, size, arrays):
     """Out-of-place copies of `arrays` arrays `[B, T, N]` on all cores, by TensorFlow."""
-    given = [tf.constant(_data.sequences(batch, steps, size, seed)) for seed in range(arrays)]
+    given = [tf.constant(data.sequences(batch, steps, size, seed)) for seed in range(arrays)]
 
     @tf.function(autograph=False)
     def run(*tensors):

@@ -4,7 +4,7 @@ import os
 
 import torch
 
-from benchmarks.peers import _data
+from benchmarks.peers import data
 
 torch.set_num_threads(len(os.sched_getaffinity(0)))
 
@@ -15,7 +15,7 @@ class SequenceModel(torch.nn.Module):
     def __init__(self, recurrent, units):
         super().__init__()
         self.recurrent = recurrent
-        self.dense = torch.nn.Linear(units, _data.CLASSES)
+        self.dense = torch.nn.Linear(units, data.CLASSES)
 
     def forward(self, x):
         return self.dense(self.recurrent(x)[0])
@@ -71,8 +71,8 @@ def train(kind, units, batch, steps, features, p=0.0, device="cpu"):
     """Forward, backward, Adam, and the loss as a number."""
     model = model_of(kind, features, units, p).to(device).train()
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
-    x = torch.as_tensor(_data.sequences(batch, steps, features), device=device)
-    y = torch.as_tensor(_data.labels(batch, steps), device=device)
+    x = torch.as_tensor(data.sequences(batch, steps, features), device=device)
+    y = torch.as_tensor(data.labels(batch, steps), device=device)
 
     def run():
         optimizer.zero_grad(set_to_none=True)
@@ -87,7 +87,7 @@ def train(kind, units, batch, steps, features, p=0.0, device="cpu"):
 
 def infer(kind, units, batch, steps, features, device="cpu"):
     model = model_of(kind, features, units).to(device).eval()
-    x = torch.as_tensor(_data.sequences(batch, steps, features), device=device)
+    x = torch.as_tensor(data.sequences(batch, steps, features), device=device)
 
     @torch.inference_mode()
     def run():

@@ -1,24 +1,24 @@
-"""Files that hold a model or a training state: written whole or not at all, refused when not whole.
+"""Whole models in ``.keras`` files, written atomically and verified before they are read."""
 
-A file is written beside its final place under a temporary name, flushed to the disk and then
-renamed over it. Whatever stops the writer, the reader finds the old file or the new one. A file
-that is missing, damaged or of another origin raises `CheckpointError`, which names it.
-"""
+from __future__ import annotations
 
 import importlib
 import json
+import os
+import pathlib
 import re
 import zipfile
+from typing import TYPE_CHECKING
 
-import numpy as np
+from rnnzoo._files import CheckpointError, as_path, check_zip, first_line, replacing
 
-from rnnzoo._files import READ_ERRORS, CheckpointError, as_path, check_zip, first_line, replacing
+if TYPE_CHECKING:
+    import keras
 
 _WEIGHTS = ("model.weights.h5", "model.weights.npz")
-_ARRAYS_FORMAT, _ARRAYS_VERSION = "rnnzoo.arrays", 1
 
 
-def save_model(model, path):
+def save_model(model: keras.Model, path: str | os.PathLike) -> pathlib.Path:
     """Save a Keras model to ``path`` (``*.keras``), atomically.
 
     The file is the one that `keras.Model.save` writes. Its folder is made when missing. Optimizer
@@ -59,7 +59,9 @@ def save_model(model, path):
     return path
 
 
-def load_model(path, *, custom_objects=None, compile=False):
+def load_model(
+    path: str | os.PathLike, *, custom_objects: dict | None = None, compile: bool = False
+) -> keras.Model:
     """Load a Keras model from a ``.keras`` file, with the zoo's classes known.
 
     The file's checksums are verified first, and nothing in it is executed (Keras's safe mode).
@@ -91,76 +93,6 @@ def load_model(path, *, custom_objects=None, compile=False):
     if not isinstance(model, keras.Model):
         raise CheckpointError(path, f"it holds a {type(model).__name__}, which is no Keras model.")
     return model
-
-
-def save_arrays(path, arrays, metadata):
-    """Save NumPy arrays and a dict of plain values to one file, atomically.
-
-    Args:
-        path: where to.
-        arrays: dict of name to array, of any numeric or boolean type (bfloat16 too).
-        metadata: dict that JSON can hold.
-
-    Returns:
-        `path` as a `pathlib.Path`.
-
-    Raises:
-        TypeError: an array's type is not numeric, or `metadata` holds what JSON cannot.
-
-    >>> import tempfile
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     _ = save_arrays(f"{folder}/state.npz", {"h": np.arange(3)}, {"epoch": 2})
-    ...     load_arrays(f"{folder}/state.npz")
-    ({'h': array([0, 1, 2])}, {'epoch': 2})
-    """
-    path = as_path(path)
-    arrays = {name: _native(array) for name, array in arrays.items()}
-    for name, array in arrays.items():
-        if array.dtype.hasobject or array.dtype.kind in "SUMm":
-            raise TypeError(
-                f"`arrays` must hold numbers or booleans. Received: arrays[{name!r}] of type "
-                f"{array.dtype}"
-            )
-    manifest = {
-        "format": _ARRAYS_FORMAT,
-        "version": _ARRAYS_VERSION,
-        "arrays": [[name, a.dtype.name, list(a.shape)] for name, a in arrays.items()],
-        "metadata": metadata,
-    }
-    try:
-        manifest = json.dumps(manifest).encode()
-    except (TypeError, ValueError) as error:
-        raise TypeError(f"`metadata` must hold plain JSON values: {error}.") from error
-    members = {f"array_{i:05d}": _as_bytes(a) for i, a in enumerate(arrays.values())}
-    with replacing(path) as part, open(part, "wb") as file:
-        np.savez(file, manifest=np.frombuffer(manifest, np.uint8), **members)
-    return path
-
-
-def load_arrays(path):
-    """Load what `save_arrays` wrote: ``(arrays, metadata)``.
-
-    Raises:
-        CheckpointError: the file is missing, truncated, corrupted, of another origin, or of a
-            later format version.
-    """
-    path = as_path(path)
-    check_zip(path, "a file of saved arrays")
-    try:
-        with np.load(path, allow_pickle=False) as members:
-            if "manifest" not in members.files:
-                raise CheckpointError(path, "it is a zip archive, but not of rnnzoo's arrays.")
-            manifest = json.loads(members["manifest"].tobytes())
-            _check_manifest(path, manifest)
-            arrays = {
-                name: _from_bytes(members[f"array_{i:05d}"], dtype, shape)
-                for i, (name, dtype, shape) in enumerate(manifest["arrays"])
-            }
-    except CheckpointError:
-        raise
-    except (*READ_ERRORS, KeyError, TypeError) as error:
-        raise CheckpointError(path, f"its content is damaged: {first_line(error)}") from error
-    return arrays, manifest["metadata"]
 
 
 def _register_classes(everything):
@@ -208,29 +140,3 @@ def _loading_fault(error, config, compile, known):
     except Exception:
         return f"its config.json does not describe a model: {first_line(error)}"
     return f"its weights are damaged or do not fit its model: {first_line(error)}"
-
-
-def _check_manifest(path, manifest):
-    if not isinstance(manifest, dict) or manifest.get("format") != _ARRAYS_FORMAT:
-        raise CheckpointError(path, "it is a zip archive, but not of rnnzoo's arrays.")
-    if manifest["version"] != _ARRAYS_VERSION:
-        raise CheckpointError(
-            path,
-            f"it has format version {manifest['version']}; this release reads {_ARRAYS_VERSION}.",
-        )
-
-
-def _native(array):
-    array = np.asarray(array)
-    return array.astype(array.dtype.newbyteorder("="), copy=False)
-
-
-def _as_bytes(array):
-    """NumPy would store types that it does not know (bfloat16) as void: store bytes, always."""
-    return np.frombuffer(array.tobytes(), np.uint8)
-
-
-def _from_bytes(stored, dtype, shape):
-    import ml_dtypes  # noqa: F401  (makes NumPy know bfloat16 by name)
-
-    return np.frombuffer(stored.tobytes(), np.dtype(dtype)).reshape(shape).copy()

@@ -1,4 +1,4 @@
-"""This package's layers, in the models of `keras_`; by their public API alone."""
+"""This package's layers, in the models of `with_keras`; by their public API alone."""
 
 import atexit
 import shutil
@@ -10,7 +10,7 @@ import tensorflow as tf
 
 import rnnzoo
 import rnnzoo.export
-from benchmarks.peers import _data, keras_
+from benchmarks.peers import data, with_keras
 from rnnzoo.metrics.perplexity import TokenCrossEntropy
 from rnnzoo.models.language_model import LanguageModel
 
@@ -30,31 +30,31 @@ def layer(kind, units, **options):
 
 def train(kind, units, batch, steps, features, options=None, **shape):
     make = lambda: layer(kind, units, **options or {})  # noqa: E731
-    return keras_.train_call(make, batch, steps, features, **shape)
+    return with_keras.train_call(make, batch, steps, features, **shape)
 
 
 def infer(kind, units, batch, steps, features, options=None, **shape):
     make = lambda: layer(kind, units, **options or {})  # noqa: E731
-    return keras_.infer_call(make, batch, steps, features, **shape)
+    return with_keras.infer_call(make, batch, steps, features, **shape)
 
 
 def stable_rnn(units, batch, steps, features, where, constrained):
     """A training step; the recurrent matrix begins at the bound or well inside."""
     initial = keras.initializers.Orthogonal(gain=1.0 if where == "boundary" else 0.1, seed=0)
     recurrent = layer("stable_rnn", units, recurrent_initializer=initial)
-    model = keras_.compiled(keras_.model_of(lambda: recurrent, steps, features))
+    model = with_keras.compiled(with_keras.model_of(lambda: recurrent, steps, features))
     if not constrained:
         recurrent.cell.recurrent_kernel.constraint = None
     x, y = (
-        tf.constant(_data.sequences(batch, steps, features)),
-        tf.constant(_data.labels(batch, steps)),
+        tf.constant(data.sequences(batch, steps, features)),
+        tf.constant(data.labels(batch, steps)),
     )
     return lambda: model.train_on_batch(x, y)
 
 
 def first_fit(kind, units, batch, steps, features, options=None):
     make = lambda: layer(kind, units, **options or {})  # noqa: E731
-    return keras_.first_fit_call(make, batch, steps, features)
+    return with_keras.first_fit_call(make, batch, steps, features)
 
 
 def lru(batch, steps, size, form="auto"):
@@ -75,8 +75,8 @@ def linear_rnn(batch, steps, size):
 
 
 def gradients(recurrent, batch, steps, size):
-    x = tf.constant(_data.sequences(batch, steps, size))
-    upstream = tf.constant(_data.sequences(batch, steps, size, seed=1))
+    x = tf.constant(data.sequences(batch, steps, size))
+    upstream = tf.constant(data.sequences(batch, steps, size, seed=1))
 
     @tf.function(autograph=False)
     def run(x, upstream):
@@ -89,19 +89,19 @@ def gradients(recurrent, batch, steps, size):
 
 
 def lru_layer(size, form="auto"):
-    return _with_weights(layer("lru", size, form=form), _data.lru_weights(size), size)
+    return _with_weights(layer("lru", size, form=form), data.lru_weights(size), size)
 
 
 def lru_block_layer(size):
-    return _with_weights(layer("lru_block", size), _data.lru_block_weights(size), size)
+    return _with_weights(layer("lru_block", size), data.lru_block_weights(size), size)
 
 
 def complex_rnn_layer(size):
-    return _with_weights(layer("complex_rnn", size), _data.complex_rnn_weights(size), size)
+    return _with_weights(layer("complex_rnn", size), data.complex_rnn_weights(size), size)
 
 
 def linear_rnn_layer(size):
-    return _with_weights(layer("linear_rnn", size), _data.linear_rnn_weights(size), size)
+    return _with_weights(layer("linear_rnn", size), data.linear_rnn_weights(size), size)
 
 
 def _with_weights(recurrent, weights, size):
@@ -112,7 +112,7 @@ def _with_weights(recurrent, weights, size):
 
 def diagonal(batch, steps, size):
     """The bare recurrence h_t = lambda h_{t-1} + z_t, forward."""
-    z = [tf.constant(_data.sequences(batch, steps, size, seed)) for seed in (0, 1)]
+    z = [tf.constant(data.sequences(batch, steps, size, seed)) for seed in (0, 1)]
     zero = tf.zeros([batch, size])
     radius = tf.linspace(0.9, 0.999, size)
 
@@ -126,10 +126,10 @@ def diagonal(batch, steps, size):
 def truncated_bptt(units, batch, steps, features, chunk):
     """A batch walked in strides of `chunk`, an optimizer step each, by one `train_on_batch`."""
     make = lambda: layer("hdetach_lstm", units, p=0.0)  # noqa: E731
-    model = keras_.model_of(make, None, features)
-    trainer = keras_.compiled(rnnzoo.TruncatedBPTT(model, k1=chunk))
-    x = tf.constant(_data.sequences(batch, steps, features))
-    y = tf.constant(_data.labels(batch, steps))
+    model = with_keras.model_of(make, None, features)
+    trainer = with_keras.compiled(rnnzoo.TruncatedBPTT(model, k1=chunk))
+    x = tf.constant(data.sequences(batch, steps, features))
+    y = tf.constant(data.labels(batch, steps))
     return lambda: trainer.train_on_batch(x, y)
 
 
@@ -149,7 +149,7 @@ def words(units, batch, steps, vocabulary, softmax):
 def window(units, batch, steps, features, k):
     """`TruncatedWrapper(..., mode="window")`, all windows at once."""
     model = window_model(units, steps, features, k)
-    x = tf.constant(_data.sequences(batch, steps, features))
+    x = tf.constant(data.sequences(batch, steps, features))
     return lambda: model.predict_on_batch(x)
 
 
@@ -162,7 +162,7 @@ def window_model(units, steps, features, k):
 def exported(units, batch, steps, features):
     """The `serving_default` of an exported model, whole sequences."""
     signature = _loaded(units, features).signatures["serving_default"]
-    x = tf.constant(_data.sequences(batch, steps, features))
+    x = tf.constant(data.sequences(batch, steps, features))
     lengths = tf.fill([batch], steps)
     return lambda: signature(x=x, lengths=lengths)["outputs"].numpy()
 
@@ -170,7 +170,7 @@ def exported(units, batch, steps, features):
 def step_signature(units, features):
     """One step through the `step` signature of an exported model, state in and out."""
     signature = _loaded(units, features).signatures["step"]
-    x = tf.constant(_data.sequences(1, 1, features)[:, 0])
+    x = tf.constant(data.sequences(1, 1, features)[:, 0])
     names = [n for n in signature.structured_input_signature[1] if n.startswith("state_")]
     state = {name: tf.zeros([1, units]) for name in names}
 
@@ -184,9 +184,9 @@ def step_signature(units, features):
 
 def explicit_step(units, features):
     """One step of `explicit_state`, in a `tf.function`."""
-    stream = rnnzoo.explicit_state(_stream_model(units, features))
+    stream = rnnzoo.explicit_state(stream_model(units, features))
     run = tf.function(stream.step, autograph=False)
-    x = tf.constant(_data.sequences(1, 1, features)[:, 0])
+    x = tf.constant(data.sequences(1, 1, features)[:, 0])
     state = stream.initial_state(1)
 
     def step():
@@ -197,12 +197,12 @@ def explicit_step(units, features):
     return step
 
 
-def _stream_model(units, features):
-    return keras_.model_of(lambda: layer("hdetach_lstm", units), None, features)
+def stream_model(units, features):
+    return with_keras.model_of(lambda: layer("hdetach_lstm", units), None, features)
 
 
 def _loaded(units, features):
     folder = tempfile.mkdtemp()
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    written = rnnzoo.export.export_model(_stream_model(units, features), folder, check=False)
+    written = rnnzoo.export.export_model(stream_model(units, features), folder, check=False)
     return tf.saved_model.load(written)

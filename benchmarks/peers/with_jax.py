@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from benchmarks.peers import _data
+from benchmarks.peers import data
 
 
 def scan_states(lambda_re, lambda_im, z_re, z_im):
@@ -88,25 +88,25 @@ def apply_linear(weights, x):
 def lru(batch, steps, size, kind):
     """Forward and backward, jit: gradients of all weights and of the input."""
     forward = functools.partial(apply, kind=kind)
-    return gradients(forward, _data.lru_weights(size), batch, steps, size)
+    return gradients(forward, data.lru_weights(size), batch, steps, size)
 
 
 def lru_block(batch, steps, size):
-    return gradients(apply_block, _data.lru_block_weights(size), batch, steps, size)
+    return gradients(apply_block, data.lru_block_weights(size), batch, steps, size)
 
 
 def complex_rnn(batch, steps, size):
-    return gradients(apply_complex, _data.complex_rnn_weights(size), batch, steps, size)
+    return gradients(apply_complex, data.complex_rnn_weights(size), batch, steps, size)
 
 
 def linear_rnn(batch, steps, size):
-    return gradients(apply_linear, _data.linear_rnn_weights(size), batch, steps, size)
+    return gradients(apply_linear, data.linear_rnn_weights(size), batch, steps, size)
 
 
 def gradients(forward, weights, batch, steps, size):
     weights = {name: jnp.asarray(value) for name, value in weights.items()}
-    x = jnp.asarray(_data.sequences(batch, steps, size))
-    upstream = jnp.asarray(_data.sequences(batch, steps, size, seed=1))
+    x = jnp.asarray(data.sequences(batch, steps, size))
+    upstream = jnp.asarray(data.sequences(batch, steps, size, seed=1))
 
     @jax.jit
     def run(weights, x, upstream):

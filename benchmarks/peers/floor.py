@@ -10,7 +10,7 @@ import os
 import numpy as np
 import tensorflow as tf
 
-from benchmarks.peers import _data
+from benchmarks.peers import data
 
 
 def gates(**options):
@@ -70,7 +70,7 @@ def shard_rows(batch, units):
 
 
 def _matrix(rows, columns, scale=1.0):
-    values = _data.sequences(1, rows, columns)[0]
+    values = data.sequences(1, rows, columns)[0]
     return tf.constant(values * np.float32(scale / np.sqrt(columns)))
 
 
