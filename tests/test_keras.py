@@ -286,6 +286,21 @@ def test_moments_of_adam():
     np.testing.assert_allclose(second, [0.09, 0.16], rtol=1e-6)
 
 
+@check_of(_keras.variable_index)
+def test_which_variable_an_update_is_of():
+    met = []
+
+    class Optimizer(keras.optimizers.SGD):
+        def update_step(self, gradient, variable, learning_rate):
+            met.append(_keras.variable_index(self, variable))
+
+    variables = [keras.Variable(0.0), keras.Variable(1.0)]
+    optimizer = Optimizer(1.0)
+    optimizer.build(variables)
+    optimizer.apply([tf.constant(1.0)], variables[1:])
+    assert met == [1]
+
+
 class Score(keras.metrics.Metric):
     """One of the values given, an epoch after another."""
 

@@ -45,6 +45,7 @@ from rnnzoo._keras._training import (
     strategy_of,
     summed_gradients,
     symbolic_build,
+    variable_index,
 )
 from rnnzoo._keras._weight_files import load_renamed, missing_in_file, saved_parts
 
@@ -85,4 +86,5 @@ __all__ = [
     "tape_may_record",
     "under_xla",
     "untrack",
+    "variable_index",
 ]

@@ -89,3 +89,12 @@ def adam_moments(optimizer):
     For the effective learning rate.
     """
     return list(zip(optimizer._trainable_variables, optimizer._momentums, optimizer._velocities))
+
+
+def variable_index(optimizer, variable):
+    """Which of an optimizer's variables an update is of, as a position.
+
+    For rates and decays by a weight's path: TensorFlow's updates hand over the variable below
+    Keras's own, which has no path.
+    """
+    return optimizer._get_variable_index(variable)
