@@ -11,12 +11,12 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-import two_devices
 from keras_door import CHECKED, check_of, public
 
 from rnnzoo import _keras
 
 L = keras.layers
+TWO_DEVICES = pathlib.Path(__file__).with_name("two_devices.py")
 X = np.random.default_rng(0).normal(size=(2, 4, 3)).astype("float32")
 X[0, 2:] = X[1, 3:] = 0  # 5 real steps of 8
 
@@ -345,7 +345,7 @@ def test_callbacks_know_which_way_is_better(tmp_path):
 def two_replicas():
     environment = {**os.environ, "PYTHONPATH": str(pathlib.Path(__file__).parents[1])}
     done = subprocess.run(
-        [sys.executable, two_devices.__file__], capture_output=True, text=True, env=environment
+        [sys.executable, str(TWO_DEVICES)], capture_output=True, text=True, env=environment
     )
     assert done.returncode == 0, done.stderr[-2000:]
     return json.loads(done.stdout.splitlines()[-1])

@@ -26,7 +26,9 @@ def export(file_or_preset, directory, version, format):
     module = importlib.import_module("rnnzoo.export")
     model = _load(file_or_preset)
     with _refusals(module):
-        written = module.export(model, directory, version, format=format, source=file_or_preset)
+        written = module.export_model(
+            model, directory, version, format=format, source=file_or_preset
+        )
     click.echo(f"Written: {written}")
     difference = module.describe(written)[1]["largest_difference_from_source"]
     click.echo(f"Largest difference from its source: {difference:.3g}")

@@ -95,7 +95,7 @@ def export_model(
     >>> import tempfile, keras, tensorflow as tf
     >>> model = keras.Sequential([keras.Input((None, 3)), keras.layers.GRU(4, name="gru")])
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     loaded = tf.saved_model.load(export(model, folder))
+    ...     loaded = tf.saved_model.load(export_model(model, folder))
     >>> y = loaded.signatures["serving_default"](x=tf.ones([2, 5, 3]), lengths=tf.constant([5, 0]))
     >>> sorted(y), y["outputs"].shape.as_list()
     (['next_state_gru_h', 'outputs'], [2, 4])
@@ -136,7 +136,7 @@ def load_check(directory: str | os.PathLike, model: keras.Model) -> dict:
     >>> import tempfile, keras
     >>> model = keras.Sequential([keras.Input((None, 3)), keras.layers.GRU(4)])
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     differences = load_check(export(model, folder, check=False), model)
+    ...     differences = load_check(export_model(model, folder, check=False), model)
     >>> max(differences.values()) < 1e-5
     True
     """
