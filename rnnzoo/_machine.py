@@ -57,7 +57,10 @@ def lazy(package, names):
 
 
 def version(package):
-    """The installed version, or None."""
+    """The version of a package: of what is imported, else of what is installed, or None."""
+    imported = getattr(sys.modules.get(package), "__version__", None)
+    if imported is not None:
+        return str(imported)
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
@@ -69,10 +72,6 @@ def versions():
     import rnnzoo
 
     used = {name: version(name) for name in ("keras", "tensorflow", "numpy")}
-    # A wheel may be installed under another name than the module's (tensorflow-cpu).
-    for name in ("keras", "tensorflow"):
-        if name in sys.modules:
-            used[name] = sys.modules[name].__version__
     return {"python": platform.python_version(), "rnnzoo": rnnzoo.__version__, **used}
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import keras
 
 from rnnzoo import _keras
+from rnnzoo.layers.running_mean import RunningMean
 
 
 def functional_of(model: keras.Model) -> keras.Model:
@@ -41,8 +42,15 @@ def calls(functional: keras.Model) -> list:
 
 def recurrent_calls(model: keras.Model) -> list:
     """The calls of recurrent layers in the graph, in its order."""
-    found = calls(functional_of(model))
-    return [node for node in found if isinstance(node.operation, keras.layers.RNN)]
+    return [node for node in calls(functional_of(model)) if is_recurrence(node.operation)]
+
+
+def is_recurrence(operation: keras.Operation) -> bool:
+    """Whether an operation is a recurrent layer, and not a running mean.
+
+    A mean forgets nothing: to what truncates or measures recurrences it is a pooling over time.
+    """
+    return isinstance(operation, keras.layers.RNN) and not isinstance(operation, RunningMean)
 
 
 def call_of(model: keras.Model, name: str) -> Any:

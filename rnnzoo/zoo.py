@@ -103,7 +103,14 @@ LAYERS = {
             "tcn",
             "rnnzoo.layers:TCN",
             "temporal convolutional network: dilated causal convolutions, feed-forward",
-            {"levels": 8, "kernel_size": 8, "weight_norm": True, **_CAUSAL_OPTIONS},
+            {
+                "levels": 8,
+                "kernel_size": 8,
+                "weight_norm": True,
+                "start": "normal",
+                "dropout_kind": "channel",
+                **_CAUSAL_OPTIONS,
+            },
         ),
         Entry(
             "gated_conv",

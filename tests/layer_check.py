@@ -72,7 +72,8 @@ def _fits_saves_and_loads(cls, arguments, tmp_path):
     model.fit(_inputs(), np.ones([B, 1], "float32"), verbose=0)
     after = model.get_weights()
     assert all(np.isfinite(w).all() for w in after)
-    assert sum(np.abs(a - b).max() > 0 for a, b in zip(after, before)) >= 3
+    moved = sum(np.abs(a - b).max() > 0 for a, b in zip(after, before))
+    assert moved >= (3 if layer.weights else 2)  # the Dense layer's two, and one of the layer's own
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
     np.testing.assert_allclose(
@@ -90,7 +91,7 @@ def _keeps_float32_weights_in_mixed_precision(cls, arguments):
         layer = cls(**arguments, dtype=policy)
         output = layer(_inputs(), training=True)
         assert output.dtype == policy.removeprefix("mixed_")
-        assert {w.dtype for w in layer.weights} == {"float32"}
+        assert all(w.dtype == "float32" for w in layer.weights)
         assert np.isfinite(tf.cast(output, tf.float32)).all()
 
 
@@ -105,7 +106,8 @@ def _chunks_equal_one_pass(cls, arguments):
 
 
 def _exports_with_dynamic_batch_and_time(cls, arguments, tmp_path):
-    layers = [keras.layers.Bidirectional(cls(**arguments, return_sequences=True)), cls(**arguments)]
+    both = keras.layers.Bidirectional(cls(**arguments, return_sequences=True), merge_mode="ave")
+    layers = [both, cls(**arguments)]
     model = keras.Sequential([keras.Input((None, F)), *layers])
     model.export(tmp_path / "exported", verbose=False)
     served = tf.saved_model.load(tmp_path / "exported")

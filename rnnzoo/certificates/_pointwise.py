@@ -14,6 +14,7 @@ import numpy as np
 from rnnzoo.activations import facts
 from rnnzoo.certificates._signals import EPSILON, NoBound, Norms, Signal, plus, times, up
 from rnnzoo.certificates._weights import Affine, check_arithmetic, image, stored
+from rnnzoo.layers.running_mean import RunningMean
 
 _layers = keras.layers
 
@@ -220,6 +221,12 @@ def _mean_over_time(layer, signals, shape):
     return signals[0]
 
 
+def _running_mean(layer, signals, shape):
+    if layer.stateful or layer.return_state or len(signals) > 1:
+        raise NoBound("it takes a state or hands one out")
+    return signals[0]
+
+
 def _max_over_time(layer, signals, shape):
     _features_last(layer)
     features = shape[-1]
@@ -244,7 +251,7 @@ def _time_distributed(layer, signals, shape):
     return RULES[type(inner)](inner, signals, (shape[0], *shape[2:]))
 
 
-_OVER_TIME = (_layers.GlobalAveragePooling1D, _layers.GlobalMaxPooling1D)
+_OVER_TIME = (_layers.GlobalAveragePooling1D, _layers.GlobalMaxPooling1D, RunningMean)
 RULES = {
     _layers.Dense: _dense,
     _layers.Activation: _activation,
@@ -268,6 +275,7 @@ RULES = {
     _layers.GlobalAveragePooling1D: _mean_over_time,
     _layers.GlobalMaxPooling1D: _max_over_time,
     _layers.TimeDistributed: _time_distributed,
+    RunningMean: _running_mean,
 }
 RULES |= dict.fromkeys(
     (

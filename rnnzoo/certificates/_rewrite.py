@@ -3,7 +3,7 @@
 import keras
 
 from rnnzoo import _checks, _keras
-from rnnzoo.graphs import functional_of, hidden_recurrence
+from rnnzoo.graphs import functional_of, hidden_recurrence, is_recurrence
 from rnnzoo.layers.truncated_wrapper import TruncatedWrapper
 
 
@@ -12,7 +12,7 @@ def truncated(model, k):
     k = _checks.integer("k", k)
 
     def window(layer):
-        return TruncatedWrapper(layer, k, name=layer.name)
+        return TruncatedWrapper(layer, k, name=layer.name) if is_recurrence(layer) else layer
 
     return Rewrite(keras.layers.RNN, window, "truncated").model(model)
 

@@ -9,7 +9,13 @@ from rnnzoo.certificates._pointwise import OPERATIONS, RULES
 from rnnzoo.certificates._recurrent import analysis
 from rnnzoo.certificates._signals import UNKNOWN, NoBound, Norms, Signal, plus, up
 from rnnzoo.certificates._weights import check_arithmetic
-from rnnzoo.graphs import calls, feeds_embedding, functional_of, hidden_recurrence
+from rnnzoo.graphs import (
+    calls,
+    feeds_embedding,
+    functional_of,
+    hidden_recurrence,
+    is_recurrence,
+)
 from rnnzoo.streaming._time_local import why_not
 
 
@@ -67,7 +73,7 @@ class Walk:
                 raise NoBound("an error may change its mask")
             if isinstance(operation, (keras.Sequential, keras.Model)):
                 return self._run(functional_of(operation), signals)
-            if isinstance(operation, keras.layers.RNN):
+            if is_recurrence(operation):
                 made = self._recurrent(operation, args, kwargs, signals)
             else:
                 made = self._pointwise(operation, args, kwargs, signals, outputs)
@@ -100,7 +106,7 @@ class Walk:
 
     def _pointwise(self, operation, args, kwargs, signals, outputs):
         is_layer = isinstance(operation, keras.layers.Layer)
-        if hidden_recurrence(operation):
+        if not isinstance(operation, keras.layers.RNN) and hidden_recurrence(operation):
             raise NoBound("it holds a recurrent layer that cannot be reached from outside")
         rule = RULES.get(type(operation)) if is_layer else OPERATIONS.get(type(operation).__name__)
         exact = all(signal.exact for signal in signals)

@@ -19,11 +19,11 @@ def pairs(option, given):
             raise ValueError(f"`{option}` must be KEY=VALUE. Received: {option} {text}")
         if key in found:
             raise ValueError(f"`{option}` must name {key} once. Received: {option} {text}")
-        found[key] = _value(value.strip())
+        found[key] = value_of(value.strip())
     return found
 
 
-def _value(text):
+def value_of(text):
     """A number, a boolean, None, or a list of these; anything else is a string."""
     words = {"true": True, "false": False, "none": None}
     if text.lower() in words:

@@ -85,6 +85,15 @@ def presets():
 
 
 @main.command()
+def recipes():
+    """List how presets are trained, with what it cost and reached."""
+    from rnnzoo import presets as zoo
+
+    rows = [(recipe.name, recipe.description, recipe.result) for recipe in zoo.recipes()]
+    _common.print_table("recipe", rows, last="cost and score")
+
+
+@main.command()
 @click.argument("file_or_preset")
 @click.option("--task", help="By default the one that the model was trained on.")
 @click.option("--set", "task_set", multiple=True, metavar="KEY=VALUE", help="A task option.")
@@ -110,8 +119,13 @@ def evaluate(file_or_preset, task, task_set, split, limit):
 @main.command("make-preset")
 @click.argument("run")
 @click.argument("folder", type=click.Path(file_okay=False))
-@click.option("--description", required=True, help="One line: layer, units, task.")
-@click.option("--published", help="The published score, to stand beside the one measured here.")
+@click.option(
+    "--description", help="One line: layer, units, task; by default that of the run's recipe."
+)
+@click.option(
+    "--published",
+    help="The published score, to stand beside the one measured here; or the recipe's.",
+)
 @click.option("--source", help="Where the published score stands.")
 @click.option("--published-epochs", type=int, help="How many epochs the published score had.")
 def make_preset(run, folder, description, published, source, published_epochs):

@@ -12,7 +12,7 @@ import tensorflow as tf
 from rnnzoo import _checks, _keras
 from rnnzoo._figures import new_figure
 from rnnzoo.diagnostics import _data
-from rnnzoo.graphs import functional_of
+from rnnzoo.graphs import functional_of, is_recurrence
 from rnnzoo.layers.truncated_wrapper import TruncatedWrapper
 
 
@@ -112,11 +112,11 @@ def _recurrent_layers(model):
     """Those to truncate, in nested models too; one inside another layer would stay as it is."""
     found = []
     for layer in functional_of(model).layers:
-        if isinstance(layer, keras.layers.RNN):
+        if is_recurrence(layer):
             found.append(layer)
         elif isinstance(layer, keras.Model):
             found += _recurrent_layers(layer)
-        elif any(isinstance(inner, keras.layers.RNN) for inner in _keras.flat_layers(layer)):
+        elif any(is_recurrence(inner) for inner in _keras.flat_layers(layer)):
             raise ValueError(
                 "`model` must not have recurrent layers inside other layers, where they cannot be "
                 f"truncated. Received: {layer.name!r}, a {type(layer).__name__}"
@@ -129,7 +129,7 @@ def _truncated(model, k, mode):
 
     def clone(layer):
         copy = layer.__class__.from_config(layer.get_config())
-        if isinstance(layer, keras.layers.RNN):
+        if is_recurrence(layer):
             return TruncatedWrapper(copy, k, mode, name=layer.name)
         return copy
 

@@ -15,6 +15,7 @@ from rnnzoo.layers.hdetach_lstm import HDetachLSTM
 from rnnzoo.layers.linear_rnn import LinearRNN
 from rnnzoo.layers.lru import LRU
 from rnnzoo.layers.lru_block import LRUBlock
+from rnnzoo.layers.running_mean import RunningMean
 from rnnzoo.layers.stable_lstm import StableLSTM
 from rnnzoo.layers.stable_rnn import StableRNN
 from rnnzoo.layers.tcn import TCN
@@ -32,6 +33,7 @@ __all__ = [
     "HDetachLSTM",
     "LRUBlock",
     "LinearRNN",
+    "RunningMean",
     "StableLSTM",
     "StableRNN",
     "TransformerEncoder",

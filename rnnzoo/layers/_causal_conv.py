@@ -14,7 +14,8 @@ class CausalConv(keras.layers.Layer):
 
     with the norm of each output channel over taps and input channels. `gain` starts at the norm
     of the first `v`, so that a network begins as it would without normalisation, and no data is
-    needed to begin.
+    needed to begin. `uniform_bias` starts the bias uniform within 1/sqrt(k channels), by
+    `bias_seed`, instead of at zero.
 
     Called on `[B, span + T, channels]`, where `span` $=(k-1)d$ steps are the past, it returns
     `[B, T, filters]`.
@@ -31,12 +32,15 @@ class CausalConv(keras.layers.Layer):
         channels=None,
         weight_norm=False,
         kernel_initializer="glorot_uniform",
+        uniform_bias=False,
+        bias_seed=None,
         **kwargs,
     ):
         super().__init__(**kwargs)
         self.filters, self.kernel_size, self.dilation = filters, kernel_size, dilation
         self.channels, self.weight_norm = channels, weight_norm
         self.kernel_initializer = kernel_initializer
+        self.uniform_bias, self.bias_seed = uniform_bias, bias_seed
         self.span = (kernel_size - 1) * dilation
 
     def build(self, input_shape):
@@ -56,7 +60,11 @@ class CausalConv(keras.layers.Layer):
                 autocast=False,
                 name="gain",
             )
-        self.bias = self.add_weight(shape=(self.filters,), initializer="zeros", name="bias")
+        start = "zeros"
+        if self.uniform_bias:
+            bound = (self.kernel_size * self.channels) ** -0.5
+            start = keras.initializers.RandomUniform(-bound, bound, seed=self.bias_seed)
+        self.bias = self.add_weight(shape=(self.filters,), initializer=start, name="bias")
 
     def effective_kernel(self):
         """`W [kernel_size, channels, filters]`; an output channel whose `v` is zero has W = 0."""

@@ -1,4 +1,4 @@
-"""What the layers with a linear recurrence share: LRU, ComplexRNN, LinearRNN and LRUBlock.
+"""What the layers with a linear state share: LRU, ComplexRNN, LinearRNN, LRUBlock, RunningMean.
 
 A linear state has no activation to bring it back into range and may sum over thousands of steps.
 So the states, and the arithmetic on them, are float32 where the compute dtype is half, between
@@ -12,23 +12,36 @@ import tensorflow as tf
 
 from rnnzoo import _checks, _keras
 from rnnzoo.layers._recurrent import HALF_PRECISION, OverCell
+from rnnzoo.recurrences import _forms
 
 
-class LinearCell(keras.layers.Layer):
-    """Base of the cells: sizes, seeds, weights and states; a subclass sets `state_size` last."""
+class FullPrecisionCell(keras.layers.Layer):
+    """Base of cells whose states are float32 under half precision; a subclass sets `state_size`."""
+
+    def __init__(self, units, **kwargs):
+        units = _checks.integer("units", units)
+        # Without autocast, because the states that come in are to stay in full precision.
+        super().__init__(autocast=False, **kwargs)
+        self.units = self.output_size = units
+        half = tf.as_dtype(self.variable_dtype) in HALF_PRECISION
+        self.state_dtype = "float32" if half else self.variable_dtype
+
+    def get_initial_state(self, batch_size=None):
+        """Zeros, `[batch_size, n]` for each state."""
+        return [keras.ops.zeros((batch_size, n), dtype=self.state_dtype) for n in self.state_size]
+
+
+class LinearCell(FullPrecisionCell):
+    """Base of the linear cells: sizes, seeds, weights; a subclass sets `state_size` last."""
 
     def __init__(self, units, state_size, seed, **kwargs):
         units = _checks.integer("units", units)
         given_state_size = _checks.optional_integer("state_size", state_size)
         seed = _checks.optional_integer("seed", seed, minimum=0)
-        # Without autocast, because the states that come in are to stay in full precision.
-        super().__init__(autocast=False, **kwargs)
-        self.units = self.output_size = units
+        super().__init__(units, **kwargs)
         self.given_state_size = given_state_size
         self.seed = seed
         self.n = units if given_state_size is None else given_state_size
-        half = tf.as_dtype(self.variable_dtype) in HALF_PRECISION
-        self.state_dtype = "float32" if half else self.variable_dtype
 
     def _features(self, input_shape):
         features = input_shape[-1]
@@ -63,17 +76,13 @@ class LinearCell(keras.layers.Layer):
             name=name, shape=shape, initializer=admissible, constraint=constraint, autocast=False
         )
 
-    def get_initial_state(self, batch_size=None):
-        """Zeros, `[batch_size, n]` for each state."""
-        return [keras.ops.zeros((batch_size, n), dtype=self.state_dtype) for n in self.state_size]
-
     def get_config(self):
         own = {"units": self.units, "state_size": self.given_state_size, "seed": self.seed}
         return {**super().get_config(), **own}
 
 
-class LinearRecurrent(_keras.FullPrecisionStates, OverCell):
-    """The layer over a `LinearCell`; a subclass makes it and defines `recur`."""
+class FullPrecisionRecurrent(_keras.FullPrecisionStates, OverCell):
+    """The layer over a `FullPrecisionCell`; a subclass makes it and defines `recur`."""
 
     def __init__(self, cell, **kwargs):
         # Without autocast, because states given from outside are to stay in full precision.
@@ -114,6 +123,16 @@ class LinearRecurrent(_keras.FullPrecisionStates, OverCell):
             return spec
         states = (keras.KerasTensor(s.shape, dtype=self.cell.state_dtype) for s in spec[1:])
         return (spec[0], *states)
+
+
+class LinearRecurrent(FullPrecisionRecurrent):
+    """The layer over a `LinearCell`."""
+
+    def _last_form_for(self, inputs, training):
+        """What to ask for where the last of the states of `inputs [B, T, F]` alone is wanted."""
+        if self.form == "auto" and _forms.powers_pay(inputs):
+            return "powers"
+        return self._form_for(training)
 
     def eigenvalues(self):
         """The recurrence's eigenvalues as a complex128 NumPy array `[N]`, from the weights."""

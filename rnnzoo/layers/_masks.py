@@ -47,6 +47,11 @@ def shown(mask, zero_output_for_mask):
     return tf.cumsum(tf.cast(mask, tf.int32), axis=1) > 0
 
 
+def shown_last(mask, zero_output_for_mask):
+    """`shown` at the last step of each row, `[B]`."""
+    return tf.reduce_any(mask[:, -1:] if zero_output_for_mask else mask, axis=1)
+
+
 def real_steps(x, mask):
     """`x [B, T, F]` with zeros at masked steps: a NaN there must not reach a weight's gradient."""
     return x if mask is None else tf.where(mask[..., None], x, tf.zeros_like(x))

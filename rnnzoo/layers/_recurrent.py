@@ -43,9 +43,14 @@ class Recurrent:
 
     A layer that needs no float32 for its states says so by `half_precision`: then `recur` gets the
     sequences and states in the compute dtype, half or not.
+
+    A layer that has its last output for less than all of them defines `recur_last` too, which
+    `return_sequences=False` takes: with the same arguments `(output [B, units], states)`, the
+    output at each row's last real step.
     """
 
     half_precision = False
+    recur_last = None
     takes_unroll = False  # those do that have a twin in Keras, with the same values
 
     def _set_form(self, form, shards=None, xla=True):
@@ -104,6 +109,12 @@ class Recurrent:
         if sequences.dtype in HALF_PRECISION and not self.half_precision:
             sequences = tf.cast(sequences, tf.float32)
             initial_state = [tf.cast(s, tf.float32) for s in initial_state]
+        if self.recur_last is not None and not self.return_sequences:
+            last, states = self.recur_last(sequences, initial_state, mask, training)
+            if mask is not None:
+                shown = _masks.shown_last(mask, self.zero_output_for_mask)
+                last = tf.where(shown[:, None], last, tf.zeros_like(last))
+            return last, last[:, None], states
         outputs, states = self.recur(sequences, initial_state, mask, training)
         if mask is not None:
             shown = _masks.shown(mask, self.zero_output_for_mask)

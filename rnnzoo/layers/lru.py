@@ -13,6 +13,7 @@ from rnnzoo.layers._linear import LinearRecurrent
 from rnnzoo.layers._lru_cell import LRUCell
 from rnnzoo.layers._recurrent import shared
 from rnnzoo.recurrences.diagonal import lru
+from rnnzoo.recurrences.last_state import lru_last
 
 
 @keras.saving.register_keras_serializable(package="rnnzoo")
@@ -41,7 +42,8 @@ class LRU(LinearRecurrent):
         seed: Non-negative integer or None, for every random draw at build.
         form: `"auto"`, `"adjoint"` or `"plain"` (see `rnnzoo.recurrences`); take `"plain"` for
             second derivatives. `"auto"` is the adjoint in training and the same forward pass
-            without it at inference.
+            without it at inference. With `return_sequences=False`, at most 8 features and a known
+            T, `"auto"` needs no loop (see `rnnzoo.recurrences.lru_last`).
         **kwargs: The arguments of `keras.layers.RNN`: `return_sequences`, `return_state`,
             `go_backwards`, `stateful`, `zero_output_for_mask`, `name`, `dtype` ...;
             `unroll=True` is refused.
@@ -58,7 +60,8 @@ class LRU(LinearRecurrent):
     Inputs `[B, T, F]`; outputs `[B, units]`, or `[B, T, units]` with `return_sequences`, in the
     compute dtype. States `[re h, im h]`, each `[B, N]`; weights, states and arithmetic are float32
     under mixed precision. A masked step changes nothing: the state is carried and the output
-    repeated (zero before the first real step).
+    repeated (zero before the first real step). With `return_sequences=False` the last state alone
+    is projected.
 
     Raises:
         ValueError, TypeError: For an argument out of its range or of the wrong type.
@@ -106,6 +109,17 @@ class LRU(LinearRecurrent):
             form=self._form_for(training),
         )
         return outputs, states
+
+    def recur_last(self, sequences, initial_state, mask, training):
+        x = tf.cast(sequences, self.cell.state_dtype)
+        output, *states = lru_last(
+            x,
+            *initial_state,
+            *self.cell.matrices(),
+            mask=mask,
+            form=self._last_form_for(x, training),
+        )
+        return output, states
 
     def contraction(self, input_bound: float | None = None) -> float:
         """An upper bound of max |lambda|, the gain of a step in the 2-norm of (re h, im h).

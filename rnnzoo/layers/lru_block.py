@@ -13,8 +13,9 @@ from rnnzoo.layers._linear import LinearCell, LinearRecurrent
 from rnnzoo.layers._lru_cell import LRUCell
 from rnnzoo.layers._masks import real_steps
 from rnnzoo.layers._recurrent import shared
-from rnnzoo.recurrences._packing import repeated
+from rnnzoo.recurrences._packing import newest, repeated
 from rnnzoo.recurrences.diagonal import lru
+from rnnzoo.recurrences.last_state import lru_last
 
 
 @keras.saving.register_keras_serializable(package="rnnzoo")
@@ -74,6 +75,11 @@ class LRUBlockCell(LinearCell):
             return self.normalize(x, training=training, mask=mask)
         return self.normalize(x)
 
+    def norm_needs_all(self, training):
+        """Whether what the last step gives depends on the outputs before it: batch statistics."""
+        trains = training and self.normalize.trainable
+        return bool(trains) and self.norm == "batch" and not self.norm_first
+
     def call(self, inputs, states, training=False):
         self.refuse_single_steps(training)
         x, z = self.before(inputs[:, None], training)
@@ -117,7 +123,7 @@ class LRUBlock(LinearRecurrent):
         state_size, parametrization, normalization, r_min, r_max, max_phase: As in `LRU`, whose
             `normalization` is that of the recurrence's input.
         seed: Non-negative integer or None, for every random draw.
-        form: As in `LRU`.
+        form: As in `LRU`, of whose inputs there are `units` here.
         **kwargs: The arguments of `keras.layers.RNN`: `return_sequences`, `return_state`,
             `go_backwards`, `stateful`, `zero_output_for_mask`, `name`, `dtype` ...;
             `unroll=True` is refused.
@@ -135,7 +141,8 @@ class LRUBlock(LinearRecurrent):
     compute dtype. States `[re h, im h]` of the LRU, each `[B, N]`; its weights, states and
     arithmetic are float32 under mixed precision, all else is in the compute dtype. A masked step
     changes nothing: the state is carried and the output repeated (zero before the first real
-    step).
+    step). With `return_sequences=False` all after the recurrence runs on the last step alone, but
+    for a batch norm behind the sum in training.
 
     Raises:
         ValueError, TypeError: For an argument out of its range or of the wrong type.
@@ -188,6 +195,25 @@ class LRUBlock(LinearRecurrent):
             form=self._form_for(training),
         )
         return repeated(cell.after(x, y, training, mask), mask), states
+
+    def recur_last(self, sequences, initial_state, mask, training):
+        cell = self.cell
+        if cell.norm_needs_all(training):
+            outputs, states = self.recur(sequences, initial_state, mask, training)
+            return tf.reduce_sum(outputs[:, -1:], axis=1), states
+        x, z = cell.before(real_steps(sequences, mask), training, mask)
+        z = tf.cast(z, cell.state_dtype)
+        y, *states = lru_last(
+            z,
+            *initial_state,
+            *cell.lru.matrices(),
+            mask=mask,
+            form=self._last_form_for(z, training),
+        )
+        last = cell.after(newest(x, mask)[:, None], y[:, None], training)
+        if not sequences.shape[1]:  # perhaps no step, and then no output but zeros
+            last *= tf.cast(tf.shape(sequences)[1] > 0, last.dtype)
+        return last[:, 0], states
 
     def contraction(self, input_bound: float | None = None) -> float:
         """As that of `LRU`: the state's step is linear, whatever stands around it."""

@@ -16,11 +16,31 @@ from rnnzoo.layers._recurrent import shared
 class TCNCell(CausalCell):
     """Blocks of two dilated convolutions; a step is the same network on its past inputs."""
 
-    own_arguments = (*CausalCell.own_arguments, "levels", "kernel_size")
+    own_arguments = (
+        *CausalCell.own_arguments,
+        "levels",
+        "kernel_size",
+        "start",
+        "dropout_kind",
+    )
 
     def __init__(
-        self, units, levels, kernel_size, dropout, weight_norm, kernel_initializer, seed, **kwargs
+        self,
+        units,
+        levels,
+        kernel_size,
+        dropout,
+        weight_norm,
+        kernel_initializer,
+        seed,
+        start="normal",
+        dropout_kind="channel",
+        **kwargs,
     ):
+        self.start = _checks.choice("start", start, tuple(_KERNELS))
+        self.dropout_kind = _checks.choice("dropout_kind", dropout_kind, ("channel", "element"))
+        if kernel_initializer is None:
+            kernel_initializer = _KERNELS[start]()
         super().__init__(units, dropout, weight_norm, kernel_initializer, seed, **kwargs)
         self.levels = _checks.integer("levels", levels)
         self.kernel_size = at_least_two("kernel_size", kernel_size)
@@ -30,6 +50,17 @@ class TCNCell(CausalCell):
                 name = f"level{level}_conv{i}"
                 self.convs.append(self._conv(units, kernel_size, dilation, channels, name=name))
                 self.dropouts.append(self._dropout())
+
+    def _conv(self, *args, **options):
+        conv = super()._conv(*args, **options)
+        if self.start == "torch":
+            conv.uniform_bias, conv.bias_seed = True, self._next_seed()
+        return conv
+
+    def _dropout(self):
+        if self.dropout_kind == "channel":
+            return super()._dropout()
+        return keras.layers.Dropout(self.dropout, seed=self._next_seed(), dtype=self.dtype_policy)
 
     def build(self, input_shape):
         super().build(input_shape)
@@ -47,6 +78,18 @@ class TCNCell(CausalCell):
         return x
 
 
+def _small():
+    return keras.initializers.RandomNormal(stddev=0.01)
+
+
+def _within_the_fan():
+    """Uniform within 1/sqrt(fan in), fan in being k times the channels."""
+    return keras.initializers.VarianceScaling(1 / 3, "fan_in", "uniform")
+
+
+_KERNELS = {"normal": _small, "torch": _within_the_fan}
+
+
 @keras.saving.register_keras_serializable(package="rnnzoo")
 class TCN(Causal):
     r"""The temporal convolutional network: residual blocks of two dilated causal convolutions.
@@ -54,7 +97,7 @@ class TCN(Causal):
     $$z = D\,\rho(W_1 *_d x + b_1),\quad z' = D\,\rho(W_2 *_d z + b_2),\quad
       y = \rho(z' + R x),\qquad d = 1, 2, 4, \dots, 2^{n-1}$$
 
-    with $\rho$ ReLU, $D$ spatial dropout and $R$ the identity, or a 1x1 convolution in the first
+    with $\rho$ ReLU, $D$ dropout and $R$ the identity, or a 1x1 convolution in the first
     block where F differs from `units`. Weight normalisation: $W = g\,v/\lVert v\rVert$ for each
     output channel.
 
@@ -62,12 +105,17 @@ class TCN(Causal):
         units: Positive integer, the channels of every convolution (the paper's width).
         levels: Positive integer $n$ (default 8), the number of blocks.
         kernel_size: Integer $k$ of at least 2 (default 8).
-        dropout: Number in [0, 1) (default 0): the share of channels dropped, each for all time,
-            after each ReLU inside a block.
+        dropout: Number in [0, 1) (default 0): the share dropped after each ReLU inside a block.
         weight_norm: Boolean (default True). `gain` starts at the norm of the first `kernel`.
-        kernel_initializer: A Keras initializer; None (default): the normal distribution of
-            standard deviation 0.01, as published. Each convolution draws its own values.
+        kernel_initializer: A Keras initializer; None (default): as `start` says. Each convolution
+            draws its own values.
         seed: Non-negative integer or None, for the weights and the dropout.
+        start: `"normal"` (default, as published): kernels from the normal distribution of standard
+            deviation 0.01, biases zero. `"torch"` (as the published code runs, whose own start has
+            no effect under weight normalisation): kernels and biases uniform within
+            $1/\sqrt{k\,\text{channels}}$, the start of PyTorch's `Conv1d`.
+        dropout_kind: `"channel"` (default, spatial dropout): a channel is dropped for all time.
+            `"element"` (as the published code has it since April 2018): single numbers are.
         **kwargs: The arguments of `keras.layers.RNN`: `return_sequences`, `return_state`,
             `go_backwards`, `stateful`, `zero_output_for_mask`, `name`, `dtype` ...;
             `unroll=True` is refused.
@@ -106,10 +154,10 @@ class TCN(Causal):
         weight_norm: bool = True,
         kernel_initializer: Any = None,
         seed: int | None = None,
+        start: str = "normal",
+        dropout_kind: str = "channel",
         **kwargs: Any,
     ) -> None:
-        if kernel_initializer is None:
-            kernel_initializer = keras.initializers.RandomNormal(stddev=0.01)
         cell = TCNCell(
             units,
             levels,
@@ -118,6 +166,8 @@ class TCN(Causal):
             weight_norm,
             kernel_initializer,
             seed,
+            start,
+            dropout_kind,
             name="tcn_cell",
             **shared(kwargs),
         )

@@ -9,6 +9,7 @@ import keras
 
 from rnnzoo import _checks
 from rnnzoo.graphs import keep_masks
+from rnnzoo.layers.running_mean import RunningMean
 
 
 def stack(
@@ -19,6 +20,8 @@ def stack(
     entry: keras.layers.Layer | None = None,
     head: str = "outputs",
     name: str = "stack",
+    mlp: int | None = None,
+    mlp_dropout: float = 0.0,
 ) -> keras.Model:
     r"""A deep model: recurrent layers, the mean over time or a head on each step, a Dense head.
 
@@ -31,20 +34,24 @@ def stack(
             `return_sequences` is set, unless they are built already with another setting.
         features: Positive integer F, the inputs' features.
         outputs: Positive integer U, the outputs' features.
-        pooling: `"mean"` (default): over the real steps; `"last"`: the last step's output; None: a
-            head on each step, the same for all.
+        pooling: `"mean"` (default): over the real steps, by a `RunningMean`; `"last"`: the last
+            step's output; None: a head on each step, the same for all.
         entry: A Keras layer below the first one, say a linear encoder
             `keras.layers.Dense(width)` or `keras.layers.Masking()`; None (default): nothing.
         head: Name of the head, and so of the outputs (default `"outputs"`).
         name: Name of the model (default `"stack"`).
+        mlp: Positive integer M: between the pooling and the head stand batch normalization, a Dense
+            layer of M units with GELU, and dropout; None (default): nothing. Not with
+            `pooling=None`, where the normalization would run over time.
+        mlp_dropout: Number in [0, 1) (default 0), the share that is dropped there.
 
     Returns:
         A Functional model from `[B, T, F]` to `[B, U]`, or to `[B, T, U]` with `pooling=None`; T
         may vary. The head is linear, its weights and bias uniform in +-1/sqrt(width), in float32
-        under mixed precision. A row without any real step has no mean: it is not a number.
+        under mixed precision. A row without any real step has the mean zero.
 
-    With `pooling` None or `"last"` the model can be cut anywhere in time (`explicit_state`,
-    `TruncatedBPTT`, the export's `step`); a mean needs the whole sequence.
+    The model can be cut anywhere in time (`explicit_state`, `TruncatedBPTT`, the export's `step`);
+    a mean carries its sum and count.
 
     Raises:
         TypeError: For a layer that is not recurrent, or an argument of the wrong type.
@@ -63,14 +70,38 @@ def stack(
     _checks.integer("features", features)
     _checks.integer("outputs", outputs)
     _checks.choice("pooling", pooling, ("mean", "last", None))
+    _check_mlp(mlp, mlp_dropout, pooling)
     if entry is not None and not isinstance(entry, keras.layers.Layer):
         raise TypeError(f"`entry` must be a Keras layer or None. Received: entry={entry!r}")
     inputs = keras.Input(shape=(None, features), name="sequence")
     hidden = inputs if entry is None else entry(inputs)
     hidden = recurrent(layer, hidden, per_step=pooling != "last")
     if pooling == "mean":
-        hidden = keras.layers.GlobalAveragePooling1D(name="mean")(hidden)
+        hidden = RunningMean(hidden.shape[-1], name="mean")(hidden)
+    if mlp is not None:
+        hidden = _mlp(hidden, mlp, mlp_dropout)
     return keras.Model(inputs, dense(hidden, outputs, head), name=name)
+
+
+def _check_mlp(mlp, dropout, pooling):
+    _checks.optional_integer("mlp", mlp)
+    _checks.real("mlp_dropout", dropout, 0.0, 1.0, high_open=True)
+    if mlp is not None and pooling is None:
+        raise ValueError(
+            "`mlp` must be None where `pooling` is None: its batch normalization would run over "
+            f"time. Received: mlp={mlp}"
+        )
+    if mlp is None and dropout:
+        raise ValueError(
+            "`mlp_dropout` must be 0 where `mlp` is None, because nothing is there to be dropped. "
+            f"Received: mlp_dropout={dropout}"
+        )
+
+
+def _mlp(hidden, units, dropout):
+    hidden = keras.layers.BatchNormalization(name="mlp_norm")(hidden)
+    hidden = keras.layers.Dense(units, "gelu", name="mlp")(hidden)
+    return keras.layers.Dropout(dropout, name="mlp_dropout")(hidden)
 
 
 def recurrent(

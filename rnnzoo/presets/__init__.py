@@ -1,10 +1,11 @@
-"""Named checkpoints: what there is, loading them, their scores, and making more of them."""
+"""Named checkpoints: what there is, loading them, scores, recipes, and making more of them."""
 
+from rnnzoo.presets._from_run import from_run
+from rnnzoo.presets._recipe import Recipe, recipe, recipes
 from rnnzoo.presets._store import (
     Preset,
     PresetList,
     evaluate,
-    from_run,
     list_presets,
     load,
     metrics,
@@ -14,10 +15,13 @@ from rnnzoo.presets._store import (
 __all__ = [
     "Preset",
     "PresetList",
+    "Recipe",
     "evaluate",
     "from_run",
     "list_presets",
     "load",
     "metrics",
     "path",
+    "recipe",
+    "recipes",
 ]

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import rnnzoo
 from rnnzoo import _checks, checkpoints
-from rnnzoo.presets._folder import METRICS, MODEL, NAME, write_preset
+from rnnzoo.presets._folder import METRICS, MODEL, NAME
 from rnnzoo.presets._listing import Preset, PresetList
 
 if TYPE_CHECKING:
@@ -28,12 +28,10 @@ __all__ = [
     "Preset",
     "PresetList",
     "evaluate",
-    "from_run",
     "list_presets",
     "load",
     "metrics",
     "path",
-    "write_preset",
 ]
 
 FOLDER = pathlib.Path(rnnzoo.__file__).parent / "saved_models"
@@ -226,54 +224,3 @@ def _stated(record):
     metric = record.get("monitor", "").removeprefix("val_")
     value = record.get("test", {}).get(metric)
     return {} if value is None else {"metric": metric, "value": value}
-
-
-def from_run(
-    run: str | os.PathLike,
-    folder: str | os.PathLike,
-    *,
-    description: str,
-    published: dict | None = None,
-) -> pathlib.Path:
-    """Make a preset of a finished training run: its best model with the score on the test set.
-
-    Args:
-        run: The folder that `rnnzoo train` wrote.
-        folder: Where to write the preset; its last part is the name. Not there yet.
-        description: One line.
-        published: None, or a dict with `value` and `source`, see `write_preset`.
-
-    Returns:
-        The folder, as a `pathlib.Path`.
-
-    Raises:
-        ValueError: `run` holds no run that was scored on its test set; or see `write_preset`.
-    """
-    from rnnzoo import tasks
-
-    run = pathlib.Path(run)
-    try:
-        record = json.loads((run / METRICS).read_text(encoding="utf-8"))
-        scores, metric = record["test"], record["monitor"].removeprefix("val_")
-    except (OSError, ValueError, KeyError) as error:
-        raise ValueError(
-            f"`run` must be the folder of a finished training run. Received: run={str(run)!r}, "
-            f"whose {METRICS} cannot be used: {type(error).__name__} {error}"
-        ) from error
-    details = {"epochs": record["epochs"], "best_epoch": record["best"]["epoch"]}
-    details |= {f"test_{name}": value for name, value in scores.items()}
-    details |= {"curve": record["curve"], "optimizer": record["optimizer"]}
-    return write_preset(
-        folder,
-        checkpoints.load_model(run / "best.keras"),
-        record["task"],
-        metric=metric,
-        score=scores[metric],
-        examples=tasks.get(**record["task"]).size("test"),
-        command=record["command"],
-        seed=record["seed"],
-        wall_time_s=record["wall_time_s"],
-        description=description,
-        published=published,
-        details=details,
-    )

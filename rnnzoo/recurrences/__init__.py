@@ -19,7 +19,8 @@ size.
 
 from rnnzoo.recurrences._loops import SecondDerivativeError
 from rnnzoo.recurrences.diagonal import diagonal, lru
+from rnnzoo.recurrences.last_state import lru_last
 from rnnzoo.recurrences.lstm import lstm
 from rnnzoo.recurrences.simple_rnn import simple_rnn
 
-__all__ = ["SecondDerivativeError", "diagonal", "lru", "lstm", "simple_rnn"]
+__all__ = ["SecondDerivativeError", "diagonal", "lru", "lru_last", "lstm", "simple_rnn"]

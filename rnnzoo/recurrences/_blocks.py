@@ -200,7 +200,8 @@ def _unorder(w):
 
 
 def _flat(v):
-    return tf.reshape(v, [-1, v.shape[-1]])
+    rows = static_or_dynamic(v, 0) * static_or_dynamic(v, 1)  # no -1: there may be no columns
+    return tf.reshape(v, [rows, v.shape[2]])
 
 
 def _halves(z):

@@ -4,17 +4,19 @@ import functools
 
 import tensorflow as tf
 
-# Every form that runs. Callers may name one of `GIVEN`; the last of the table is for layers, which
-# ask for it in Keras's evaluate and predict.
+# Every form that runs. Callers may name one of `GIVEN`; "xla_forward" is for layers, which ask for
+# it in Keras's evaluate and predict, and "powers" is what `lru_last` runs where `powers_pay`.
 FORMS = {
     "xla": "the forward loop and a hand-written adjoint, compiled by XLA for each batch shard",
     "adjoint": "the forward loop and the same adjoint in TensorFlow's loops; differentiable once",
     "plain": "the forward loop alone in TensorFlow's loops; differentiable as often as asked",
     "xla_forward": "the forward loop alone, compiled by XLA; not differentiable",
+    "powers": "no loop: the last state alone, a product of the inputs with the powers of lambda",
 }
 GIVEN = ("auto", "xla", "adjoint", "plain")  # "auto": one of the first two, by `choose`
 COMPILED = ("xla", "xla_forward")
 OLDER_NAMES = {"autodiff": "plain"}  # arguments and saved configurations may have them
+FEW_FEATURES = 8  # the product with the powers costs F times as much, the loop hardly more
 
 
 def check(form, xla=True):
@@ -61,6 +63,15 @@ def choose(form, inputs, compiled_pays=True):
         return form
     pays = compiled_pays and not tf.executing_eagerly()
     return "xla" if pays and _compilable(inputs) else "adjoint"
+
+
+def powers_pay(inputs):
+    """Whether the last state of a diagonal recurrence on `inputs [B, T, F]` needs no loop.
+
+    The table of powers is made with the graph, so T must be known; it is no larger than the states
+    that a loop would keep. It can be differentiated as often as asked, and exported.
+    """
+    return bool(inputs.shape[1]) and inputs.shape[2] <= FEW_FEATURES
 
 
 def _compilable(inputs):

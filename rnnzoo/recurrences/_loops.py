@@ -1,11 +1,10 @@
 """What every recurrence shares: the loop over time, the batch shards, the one-call adjoint."""
 
 import functools
-import os
 
 import tensorflow as tf
 
-from rnnzoo import _keras
+from rnnzoo import _keras, _machine
 
 STEPS_PER_ITERATION = 4
 MAX_SHARDS = 8
@@ -94,12 +93,13 @@ def _graph(function, options, specs):
 def shard_count(batch, rows_per_shard=ROWS_PER_SHARD):
     """How many independent loops a batch is cut into: one a core, one on a GPU, no tiny ones.
 
+    The cores are those that this process may use, which may be fewer than the machine has.
     `batch` is an integer, or None where it is not known when the graph is made. No shard of a
     known batch has fewer than `rows_per_shard` rows.
     """
     if tf.config.list_logical_devices("GPU"):
         return 1
-    cores = tf.config.threading.get_inter_op_parallelism_threads() or os.cpu_count() or 1
+    cores = tf.config.threading.get_inter_op_parallelism_threads() or len(_machine.available())
     most = MAX_SHARDS if batch is None else batch // rows_per_shard
     return max(1, min(cores, MAX_SHARDS, most))
 

@@ -69,6 +69,15 @@ def repeated(outputs, mask):
     return _of_shape(spread, outputs)
 
 
+def newest(x, mask):
+    """What stands at the last real step of each row of `x [B, T, F]`: `[B, F]`, or zeros."""
+    if mask is None:
+        return tf.reduce_sum(x[:, -1:], axis=1)
+    later = tf.cumsum(tf.cast(mask, tf.int32), axis=1, exclusive=True, reverse=True)
+    here = (mask & (later == 0))[..., None]
+    return tf.reduce_sum(tf.where(here, x, tf.zeros_like(x)), axis=1)
+
+
 def _source(real):
     return tf.cumsum(real, axis=1) - 1
 

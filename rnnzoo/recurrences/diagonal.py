@@ -11,8 +11,14 @@ import functools
 import tensorflow as tf
 
 from rnnzoo.recurrences import _diagonal_loops, _diagonal_xla, _forms
+from rnnzoo.recurrences._diagonal_arguments import (
+    checked_packing,
+    checked_projections,
+    checked_state,
+    expect,
+)
 from rnnzoo.recurrences._loops import shard_batch, shard_count, with_adjoint
-from rnnzoo.recurrences._packing import pack, packing, unpack
+from rnnzoo.recurrences._packing import pack, unpack
 
 
 @tf.autograph.experimental.do_not_convert
@@ -60,10 +66,10 @@ def diagonal(
     """
     inputs_re = tf.convert_to_tensor(inputs_re)
     inputs_im = tf.convert_to_tensor(inputs_im, inputs_re.dtype)
-    _expect("inputs_im", inputs_im, inputs_re.shape)
-    state = _state(inputs_re, initial_re, initial_im, lambda_re, lambda_im)
-    _expect("inputs_re", inputs_re, [None, None, state[2].shape[0]])
-    packed = _packing(inputs_re, mask)
+    expect("inputs_im", inputs_im, inputs_re.shape)
+    state = checked_state(inputs_re, initial_re, initial_im, lambda_re, lambda_im)
+    expect("inputs_re", inputs_re, [None, None, state[2].shape[0]])
+    packed = checked_packing(inputs_re, mask)
     z = [_packed(v, packed) for v in (inputs_re, inputs_im)]
     *states, final_re, final_im = _run(z, state, [], packed, form, "diagonal")
     if packed is not None:
@@ -118,65 +124,16 @@ def lru(
     [2.0, 3.0, 3.5]
     """
     inputs = tf.convert_to_tensor(inputs)
-    state = _state(inputs, initial_re, initial_im, lambda_re, lambda_im)
-    b, c = tf.convert_to_tensor(b, inputs.dtype), tf.convert_to_tensor(c, inputs.dtype)
-    n, features = state[2].shape[0], inputs.shape[2]
-    _expect("b", b, [features, 2 * n])
-    _expect("c", c, [2 * n, None])
-    packed = _packing(inputs, mask)
+    state = checked_state(inputs, initial_re, initial_im, lambda_re, lambda_im)
+    b, c, d = checked_projections(inputs, state[2].shape[0], b, c, d)
+    packed = checked_packing(inputs, mask)
     x = _packed(inputs, packed)
     outputs, *final = _run([x], state, [b, c], packed, form, "lru")
     if d is not None:
-        d = tf.convert_to_tensor(d, inputs.dtype)
-        _expect("d", d, [features, c.shape[1]] if d.shape.rank == 2 else [c.shape[1]])
-        if d.shape.rank == 1:
-            _expect("d", d, [features])
         outputs += x * d if d.shape.rank == 1 else tf.tensordot(x, d, 1)
     if packed is not None:
         outputs = unpack(outputs, packed, before=tf.zeros_like(outputs[:, :1]))
     return (outputs, *final)
-
-
-def _state(inputs, initial_re, initial_im, lambda_re, lambda_im):
-    if inputs.dtype not in (tf.float32, tf.float64):
-        raise ValueError(
-            f"`inputs` must be float32 or float64. Received: inputs.dtype={inputs.dtype.name}"
-        )
-    if inputs.shape.rank != 3:
-        raise ValueError(
-            f"`inputs` must have the shape [batch, time, features]. Received: shape={inputs.shape}"
-        )
-    values = (initial_re, initial_im, lambda_re, lambda_im)
-    values = [tf.convert_to_tensor(v, inputs.dtype) for v in values]
-    _expect("lambda_re", values[2], [None])
-    n = values[2].shape[0]
-    if n is None or inputs.shape[2] is None:
-        raise ValueError(
-            "The last axis of `inputs` and of `lambda_re` must be known. Received: "
-            f"inputs.shape={inputs.shape}, lambda_re.shape={values[2].shape}"
-        )
-    _expect("lambda_im", values[3], [n])
-    _expect("initial_re", values[0], [inputs.shape[0], n])
-    _expect("initial_im", values[1], [inputs.shape[0], n])
-    return values
-
-
-def _expect(name, tensor, shape):
-    if not tensor.shape.is_compatible_with(shape):
-        raise ValueError(
-            f"`{name}` must have the shape {list(shape)}. Received: {name}.shape={tensor.shape}"
-        )
-
-
-def _packing(inputs, mask):
-    """How the real steps move to the front of each row, so that the recurrence needs no mask."""
-    if mask is None:
-        return None
-    mask = tf.convert_to_tensor(mask)
-    if mask.dtype != tf.bool:
-        raise ValueError(f"`mask` must be bool. Received: mask.dtype={mask.dtype.name}")
-    _expect("mask", mask, inputs.shape[:2])
-    return packing(mask)
 
 
 def _packed(inputs, packed):

@@ -4,6 +4,7 @@ import keras
 
 from rnnzoo import _keras
 from rnnzoo.layers import _masks
+from rnnzoo.streaming._states import state_dtype
 
 _PACKAGE = "rnnzoo"
 
@@ -44,7 +45,8 @@ class CellStep(keras.layers.Layer):
     """One step of a recurrent layer: its cell called once on `[B, 1, F]`, with no loop."""
 
     def __init__(self, layer, **kwargs):
-        super().__init__(dtype=layer.dtype_policy, **kwargs)
+        # Without autocast, because a cell may keep its states in full precision.
+        super().__init__(dtype=layer.dtype_policy, autocast=False, **kwargs)
         self.layer = layer
         self.supports_masking = True
         self.built = True
@@ -62,7 +64,7 @@ class CellStep(keras.layers.Layer):
                 output = keras.ops.where(present, output, keras.ops.zeros_like(output))
         output = keras.ops.cast(output, self.compute_dtype)
         output = output[:, None] if layer.return_sequences else output
-        return [output, *(keras.ops.cast(n, self.compute_dtype) for n in new)]
+        return [output, *(keras.ops.cast(n, state_dtype(layer)) for n in new)]
 
     def compute_mask(self, inputs, previous_mask):
         kept = self.layer.return_sequences and self.layer.supports_masking

@@ -5,7 +5,7 @@ import keras
 from rnnzoo import _keras
 from rnnzoo.graphs import feeds_embedding, functional_of
 from rnnzoo.streaming._layers import CarryOutput, CellStep, Renamed, twin_of
-from rnnzoo.streaming._states import output_size, output_state, state_suffixes
+from rnnzoo.streaming._states import output_size, output_state, state_dtype, state_suffixes
 from rnnzoo.streaming._time_local import why_not, why_not_recurrent
 
 
@@ -209,9 +209,11 @@ class Rewiring:
         base = base if count == 1 else f"{base}_call{count}"
         sizes = keras.tree.flatten(layer.state_size)
         names = state_suffixes(layer)
+        dtypes = [state_dtype(layer)] * len(sizes)
         if output_state(layer) is None:
             names, sizes = [*names, "output"], [*sizes, output_size(layer)]
-        return [(f"{base}_{n}", s, layer.compute_dtype) for n, s in zip(names, sizes)]
+            dtypes.append(layer.compute_dtype)
+        return [(f"{base}_{n}", s, d) for n, s, d in zip(names, sizes, dtypes)]
 
     def _name_of(self, operation, path):
         """Its own name, or one made longer where another operation has that name already."""

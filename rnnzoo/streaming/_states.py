@@ -26,6 +26,11 @@ def output_state(layer):
     return before if known and isinstance(cell, _CELLS) else None
 
 
+def state_dtype(layer):
+    """A cell whose states are to stay in full precision says so, in `state_dtype`."""
+    return getattr(layer.cell, "state_dtype", layer.compute_dtype)
+
+
 def output_size(layer):
     size = getattr(layer.cell, "output_size", None)
     return keras.tree.flatten(layer.state_size)[0] if size is None else size

@@ -39,6 +39,12 @@ class BucketedTask(Task):
 
         return self._finish(tf.data.Dataset.range(batches).map(take), batches)
 
+    def _first(self, parts, size):
+        """Spread over all lengths, as in `subset`."""
+        per_row, flat = parts[: len(parts) - self._flat], parts[len(parts) - self._flat :]
+        rows = np.linspace(0, len(parts[0]) - 1, size).round().astype(np.int64)
+        return (*(tf.gather(part, rows) for part in per_row), *flat)
+
     def _sequences(self, split):
         """`(flat, lengths, rows)`: a tuple of arrays with one row a step, all sequences one after
         another; the lengths; and a tuple of arrays with one row a sequence."""

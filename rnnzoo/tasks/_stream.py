@@ -77,8 +77,8 @@ class StreamTask(Task):
     @property
     def baseline(self):
         """The unigram model: the test set under the counts of the training set."""
-        counts = np.bincount(self.tokens("train"), minlength=len(self.vocabulary))
-        seen = np.bincount(self.tokens("test"), minlength=len(self.vocabulary))
+        size = len(self.vocabulary)
+        counts, seen = (np.bincount(self._ids[s], minlength=size) for s in ("train", "test"))
         used = seen > 0
         nats = -(seen[used] * np.log(counts[used] / counts.sum())).sum() / seen.sum()
         return self._scores(float(nats))
@@ -101,7 +101,17 @@ class StreamTask(Task):
         """The numbers of a split's tokens, in order, int32 `[N]`."""
         _checks.choice("split", split, SPLITS)
         self._read()
-        return self._ids[split]
+        return self._ids[split][: self._kept.get(split)]
+
+    def keep(self, limit):
+        """Keep only the first `limit` tokens of each split, for a quick look.
+
+        The vocabulary and the baseline stay those of the whole text.
+        """
+        _checks.integer("limit", limit)
+        for split in SPLITS:
+            self._kept[split] = min(self.size(split), limit)
+            self._held.pop(split, None)
 
     def arrays(self, split):
         """A whole split as NumPy arrays `(x, y, sample_weight)`, each `[rows, L]`."""

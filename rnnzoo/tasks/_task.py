@@ -64,7 +64,7 @@ class Task:
     def __init__(self, batch_size, seed):
         self.batch_size = _checks.integer("batch_size", batch_size)
         self.seed = _checks.integer("seed", seed, minimum=0)
-        self._held = {}
+        self._held, self._kept = {}, {}
         with tf.init_scope(), tf.device("CPU:0"):
             self._epoch = tf.Variable(0, dtype=tf.int64, trainable=False, name="epoch")
 
@@ -145,7 +145,20 @@ class Task:
 
     def size(self, split):
         """The number of sequences of a split."""
-        return getattr(self, f"{_checks.choice('split', split, SPLITS)}_size")
+        whole = getattr(self, f"{_checks.choice('split', split, SPLITS)}_size")
+        return self._kept.get(split, whole)
+
+    def keep(self, limit):
+        """Keep only the first `limit` sequences of each split, for a quick look.
+
+        The task's options stay what they are, and say nothing of it.
+        """
+        _checks.integer("limit", limit)
+        for split in SPLITS:
+            size = min(self.size(split), limit)
+            with tf.device("CPU:0"):
+                self._held[split] = self._first(self._parts(split), size)
+            self._kept[split] = size
 
     def optimizer(self):
         """The published optimizer: Adam at 1e-3, the gradient's global norm clipped to 1."""
@@ -228,6 +241,10 @@ class Task:
             with tf.init_scope(), tf.device("CPU:0"):
                 self._held[split] = tuple(tf.constant(array) for array in arrays)
         return self._held[split]
+
+    def _first(self, parts, size):
+        """Of a split's parts those of `size` sequences."""
+        return tuple(part[:size] for part in parts)
 
     def _batches(self, split):
         return math.ceil(self.size(split) / self.batch_size)

@@ -7,6 +7,7 @@ not load TensorFlow.
 from rnnzoo import _machine
 
 _NAMES = {
+    "GroupedAdamW": "optimizers",
     "HDetachAnnealing": "hdetach_annealing",
     "NonFiniteLossError": "resumable",
     "TruncatedBPTT": "truncated_bptt",
@@ -16,6 +17,7 @@ _NAMES = {
 }
 
 __all__ = [
+    "GroupedAdamW",
     "HDetachAnnealing",
     "NonFiniteLossError",
     "TruncatedBPTT",

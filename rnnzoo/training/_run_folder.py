@@ -1,5 +1,7 @@
 """A run's folder: where the run stands, for one that is resumed and for people who read it."""
 
+import contextlib
+import functools
 import inspect
 import json
 import math
@@ -23,8 +25,9 @@ class RunFolder:
     writes, and all of them read.
     """
 
-    def __init__(self, model, task, out_dir, settings, command):
+    def __init__(self, model, task, out_dir, settings, command, averages=None):
         self.model, self.task, self.out_dir = model, task, out_dir
+        self.averages = averages
         self.writes = model.distribute_strategy.extended.should_checkpoint
         self.described = _record.describe(model, task, settings)
         self.command = command or " ".join([pathlib.Path(sys.argv[0]).name, *sys.argv[1:]])
@@ -76,6 +79,7 @@ class RunFolder:
         groups = {
             "model": [*model, *seeds.values()],
             "optimizer": list(self.model.optimizer.variables),
+            "average": self.averages.variables if self.averages else [],
         }
         return {f"{g}_{i:04d}": v for g, group in groups.items() for i, v in enumerate(group)}
 
@@ -120,11 +124,17 @@ class RunFolder:
         if self._improves(value, logs):
             self.best = {"epoch": self.epoch, self.task.monitor: value}
             if self.writes:
-                checkpoints.save_model(self.model, self.out_dir / BEST)
+                with self.averages.used() if self.averages else contextlib.nullcontext():
+                    checkpoints.save_model(self.model, self.out_dir / BEST)
         if self.writes:
             self.scalars.write(self.epoch, logs)
         self.save()
         self.write_metrics()
+
+    @functools.cached_property
+    def _baseline(self):
+        """Kept, because a baseline may be counted on the data, and a record is written often."""
+        return dict(self.task.baseline)
 
     def _monitored(self, logs):
         if self.task.monitor not in logs:
@@ -143,6 +153,10 @@ class RunFolder:
             return logs["val_loss"] < self.curve["val_loss"][self.best["epoch"] - 1]
         return value > best if self.task.monitor_mode == "max" else value < best
 
+    def stalled(self, patience):
+        """Whether the last `patience` epochs all left the best one where it was."""
+        return self.best is not None and self.epoch - self.best["epoch"] >= patience
+
     def write_metrics(self):
         """Return the record that people read, once written."""
         record = {
@@ -154,7 +168,7 @@ class RunFolder:
             "epochs": self.epoch,
             "monitor": self.task.monitor,
             "best": self.best,
-            "baseline": dict(self.task.baseline),
+            "baseline": self._baseline,
             "parameters": self.model.count_params(),
             "wall_time_s": round(math.fsum(self.epoch_seconds), 3),
             "parts": self.parts,

@@ -33,8 +33,9 @@ def plot_curves(record, path):
         axes.set_xlabel("epoch")
         axes.set_ylabel(name.replace("_", " "))
         axes.legend(fontsize="small")
-    settings = record["settings"]
-    figure.suptitle(f"{record['task']['name']}: {settings['layer']} {settings['units']}")
+    layers = record["settings"].get("layers", [record["settings"]])
+    named = ", ".join(dict.fromkeys(f"{one['layer']} {one['units']}" for one in layers))
+    figure.suptitle(f"{record['task']['name']}: {named}")
     path = pathlib.Path(path)
     with replacing(path) as part:
         figure.savefig(part, dpi=120, format="png")

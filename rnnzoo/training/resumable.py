@@ -14,6 +14,7 @@ import keras
 
 from rnnzoo import _checks, _keras, checkpoints
 from rnnzoo.training import _record, _replicas
+from rnnzoo.training._averages import Averages
 from rnnzoo.training._run_folder import BEST, METRICS, RunFolder
 from rnnzoo.training.schedules import Schedule
 
@@ -34,6 +35,8 @@ def fit_resumable(
     settings: dict[str, Any] | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     command: str | None = None,
+    average: float | None = None,
+    patience: int | None = None,
 ) -> dict[str, Any]:
     """Train a compiled model on a task, epoch by epoch, and resume where an earlier call stopped.
 
@@ -59,6 +62,15 @@ def fit_resumable(
             remember, and are refused; a `rnnzoo.training.schedules.Schedule` is given the curve.
             What a schedule is belongs into `settings`.
         command: what `metrics.json` gives as the command; by default this process's.
+        average: the decay of an exponential moving average of the trainable weights, in [0, 1), or
+            None (default). Validation, and so the best epoch, take the averages, and ``best.keras``
+            holds them, each projected by its weight's constraint; training goes on from the weights
+            themselves. After n batches an average counts min(average, (1 + n) / (10 + n)) in the
+            next one, so that it soon forgets where the training began.
+        patience: stop after so many epochs without a better one; None (default): never. The curve
+            alone decides, so that a resumed run stops where it would have stopped.
+
+    `average` and `patience` become settings of the run.
 
     Returns:
         What ``metrics.json`` holds, as a dict.
@@ -85,14 +97,18 @@ def fit_resumable(
     (True, 2, 2)
     """
     _checks.integer("epochs", epochs)
+    _checks.optional_integer("patience", patience)
     _check_model(model)
     _check_callbacks(callbacks)
+    averages = None if average is None else Averages(model, average)
     if _keras.strategy_of(model) is not None:
         _replicas.replicate(model)
     # Endless, so that `fit` keeps one iterator: to make one takes as long as several small batches.
     train = _replicas.share_batches(model, task.train.repeat(), task.batch_size)
     validation = _replicas.share_batches(model, task.validation, task.batch_size)
-    run = RunFolder(model, task, pathlib.Path(out_dir), settings, command)
+    own = {"average": average, "patience": patience}
+    settings = {**(settings or {}), **{k: v for k, v in own.items() if v is not None}}
+    run = RunFolder(model, task, pathlib.Path(out_dir), settings, command, averages)
     if run.epoch > epochs:
         raise ValueError(
             f"`epochs` must be at least the {run.epoch} that {run.out_dir} has finished. "
@@ -102,6 +118,9 @@ def fit_resumable(
     for callback in callbacks:
         if isinstance(callback, Schedule):
             callback.curve = run.curve
+    if patience is not None and run.stalled(patience):
+        run.begin()
+        return run.write_metrics()
     model.fit(
         train,
         validation_data=validation,
@@ -109,7 +128,7 @@ def fit_resumable(
         epochs=epochs,
         steps_per_epoch=int(task.train.cardinality()),
         shuffle=False,  # the task shuffles
-        callbacks=[*callbacks, _Recorder(run)],
+        callbacks=[*callbacks, *([averages] if averages else []), _Recorder(run, patience)],
         verbose=0,
     )
     return run.write_metrics()
@@ -142,9 +161,9 @@ def evaluate_best(task, out_dir, callbacks=()):
 class _Recorder(keras.callbacks.Callback):
     """Ties a `RunFolder` to `fit`; stands last, to keep what the other callbacks changed."""
 
-    def __init__(self, run):
+    def __init__(self, run, patience):
         super().__init__()
-        self.run = run
+        self.run, self.patience = run, patience
 
     def on_train_begin(self, logs=None):
         self.epoch = None
@@ -164,6 +183,8 @@ class _Recorder(keras.callbacks.Callback):
             if name in logs:
                 self._check(logs[name], name, f"the end of epoch {epoch + 1}")
         self.run.finish_epoch(epoch, logs, time.perf_counter() - self.started)
+        if self.patience is not None and self.run.stalled(self.patience):
+            self.model.stop_training = True
 
     def _check(self, value, name, where):
         if math.isfinite(value):

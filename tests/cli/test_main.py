@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 
-import keras
 import pytest
 from click.testing import CliRunner
 
@@ -32,7 +31,7 @@ def test_help_needs_no_tensorflow():
     script = (
         "import sys\nfrom rnnzoo.cli import main\n"
         "for line in (['--help'], ['train', '--help'], ['reproduce'], ['layers'], ['tasks'],\n"
-        "             ['--version']):\n"
+        "             ['recipes'], ['--version']):\n"
         "    main(line, standalone_mode=False)\n"
         "print('heavy:', [m for m in ('tensorflow', 'keras', 'matplotlib') if m in sys.modules])\n"
     )
@@ -45,6 +44,7 @@ def test_help_needs_no_tensorflow():
         "tasks",
         "layers",
         "presets",
+        "recipes",
         "train",
         "reproduce",
         "evaluate",
@@ -292,14 +292,3 @@ def _epochs(out):
         return json.loads((out / "metrics.json").read_text())["epochs"]
     except FileNotFoundError:
         return 0
-
-
-def test_optimizer_of_the_task_is_the_default():
-    task = rnnzoo.tasks.get("copy", delay=2)
-    optimizer = training._optimizer(task, None, clip=True)
-    assert isinstance(optimizer, keras.optimizers.Adam)
-    assert float(optimizer.learning_rate) == pytest.approx(1e-3)
-    assert optimizer.global_clipnorm == task.optimizer().global_clipnorm is not None
-    other = training._optimizer(task, 0.5, clip=False)
-    assert float(other.learning_rate) == 0.5
-    assert other.global_clipnorm is None

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from rnnzoo import diagnostics, layers
+from rnnzoo import diagnostics
+from rnnzoo.graphs import keep_masks, layers
 
 TIME = 5
 
@@ -97,6 +98,7 @@ def test_bad_input(x):
     with pytest.raises(ValueError, match=r"`layer` must be one of .* layer='gru'"):
         diagnostics.jacobian(model, x, 1, layer="gru")
     two = [keras.layers.SimpleRNN(1, return_sequences=True, name=name) for name in "ab"]
+    keep_masks(two[0])
     stacked = keras.Sequential([keras.Input((None, 2)), keras.layers.Masking(), *two])
     with pytest.raises(ValueError, match=r"`layer` must name one of .*\['a', 'b'\]"):
         diagnostics.jacobian(stacked, x, 1)

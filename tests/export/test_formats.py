@@ -198,6 +198,8 @@ MODELS = {
     "linear_rnn": lambda: _sequential(zoo.LinearRNN(4, return_sequences=True)),
     "complex_rnn": lambda: _sequential(zoo.ComplexRNN(4, return_sequences=True)),
     "lru_blocks": lambda: rnnzoo.stack([zoo.LRUBlock(4), zoo.LRUBlock(4)], F, 2, pooling=None),
+    "mean_of_lru": lambda: rnnzoo.stack(zoo.LRU(4), F, 2, pooling="mean", mlp=3),
+    "last_of_lru": lambda: rnnzoo.stack(zoo.LRU(4), F, 2, pooling="last"),
     "stable": lambda: rnnzoo.stack([zoo.StableRNN(4), zoo.StableLSTM(3)], F, 2, pooling="last"),
     "tcn": lambda: _sequential(zoo.TCN(4, levels=2, kernel_size=2, return_sequences=True)),
     "gated_conv": lambda: _sequential(zoo.GatedConv(4, levels=2, return_sequences=True)),

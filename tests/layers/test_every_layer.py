@@ -12,6 +12,7 @@ ARGUMENTS = {
     "LRU": {"units": 4, "state_size": 6},
     "LRUBlock": {"units": 4, "state_size": 6, "dropout": 0.1, "seed": 3},
     "LinearRNN": {"units": 4, "heads": 3, "state_size": 6},
+    "RunningMean": {"units": 3},
     "StableLSTM": {"units": 4, "contraction": 0.9, "input_bound": 2.0},
     "StableRNN": {"units": 4, "contraction": 0.8, "activation": "relu"},
     "TCN": {"units": 4, "levels": 2, "kernel_size": 2, "dropout": 0.1, "seed": 3},

@@ -122,12 +122,14 @@ def test_weights_are_those_of_the_published_code():
         {"return_sequences": True, "return_state": True},
         {"return_state": True, "go_backwards": True},
         {"return_sequences": True, "zero_output_for_mask": True},
+        {"zero_output_for_mask": True},
         {},
     ],
 )
 @pytest.mark.parametrize("mask", [None, MASK])
-def test_equals_keras_over_the_same_cell(options, mask):
-    layer = built(**options)
+@pytest.mark.parametrize("form", ["auto", "adjoint"])
+def test_equals_keras_over_the_same_cell(options, mask, form):
+    layer = built(form=form, **options)
     theirs = keras.layers.RNN(layer.cell, dtype="float64", **options)
     x, state = normal(3, 6, 3), list(normal(2, 3, 4, seed=1))
     for call in ({}, {"initial_state": state}):
@@ -136,6 +138,39 @@ def test_equals_keras_over_the_same_cell(options, mask):
             got = layer(x, mask=mask, training=training, **call)
             for g, w in zip(tf.nest.flatten(got), tf.nest.flatten(wanted)):
                 np.testing.assert_allclose(g, w, atol=1e-12)
+
+
+@pytest.mark.parametrize("features", [1, 9])
+@pytest.mark.parametrize("form", ["auto", "adjoint", "plain"])
+@pytest.mark.parametrize("options", [{}, {"go_backwards": True}])
+def test_the_last_output_alone_is_that_of_all(options, form, features):
+    """Values and every gradient, with few features (the powers) and with more (the loop)."""
+    every = built(features=features, form=form, return_sequences=True, **options)
+    last = built(features=features, form=form, **options)
+    last.set_weights(every.get_weights())
+    x, state = normal(3, 6, features), list(normal(2, 3, 4, seed=1))
+    for mask in (None, MASK):
+        found = []
+        for layer in (every, last):
+            with tf.GradientTape() as tape:
+                y = layer(x, initial_state=state, mask=mask, training=True)
+                y = y[:, -1] if layer is every else y
+                loss = tf.reduce_sum(tf.sin(y))
+            found.append([y, *tape.gradient(loss, layer.trainable_weights)])
+        for got, want in zip(*found, strict=True):
+            np.testing.assert_allclose(got, want, atol=1e-12)
+
+
+def test_a_long_memory_in_single_precision_by_powers_and_by_the_loop():
+    weights, x = None, normal(4, 784, 1).astype("float32")
+    found = []
+    for form in ("auto", "adjoint"):
+        layer = built(features=1, dtype="float32", form=form, r_min=0.99, r_max=0.9999)
+        weights = weights or layer.get_weights()
+        layer.set_weights(weights)
+        found.append(layer(x, training=True).numpy())
+    np.testing.assert_allclose(*found, atol=1e-5 * np.abs(found[0]).max())
+    assert np.abs(found[0]).max() > 0.1
 
 
 def test_two_chunks_equal_one_pass_carried_and_stateful():
@@ -178,8 +213,8 @@ def test_compiled_with_xla_a_training_step_is_the_same():
 def test_second_derivatives_are_refused_or_right():
     x = tf.constant(normal(2, 5, 3))
 
-    def hessian_diagonal(form):
-        layer = built(form=form)
+    def hessian_diagonal(form, **options):
+        layer = built(form=form, **options)
         with tf.GradientTape() as outer:
             with tf.GradientTape() as inner:
                 loss = tf.reduce_sum(layer(x, training=True) ** 2)
@@ -188,7 +223,7 @@ def test_second_derivatives_are_refused_or_right():
         return outer.gradient(first, layer.cell.nu_log.value)[0], gradient[0]
 
     with pytest.raises(SecondDerivativeError, match='form="plain"'):
-        hessian_diagonal("auto")
+        hessian_diagonal("auto", return_sequences=True)
 
     def slope(shift):
         layer = built()
@@ -198,4 +233,5 @@ def test_second_derivatives_are_refused_or_right():
         return tape.gradient(loss, layer.cell.nu_log.value)[0]
 
     numeric = (slope(1e-5) - slope(-1e-5)) / 2e-5
-    np.testing.assert_allclose(hessian_diagonal("autodiff")[0], numeric, rtol=1e-7)
+    for form in ("autodiff", "auto"):  # the last state of few features has no adjoint to refuse
+        np.testing.assert_allclose(hessian_diagonal(form)[0], numeric, rtol=1e-7)

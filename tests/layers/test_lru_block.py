@@ -116,6 +116,29 @@ def test_masked_steps_are_no_part_of_the_batch_statistics():
     np.testing.assert_array_equal(norm.moving_mean, kept)
 
 
+@pytest.mark.parametrize("norm_first", [True, False])
+@pytest.mark.parametrize("norm", ["batch", "layer"])
+@pytest.mark.parametrize("units", [4, 9])
+def test_the_last_output_alone_is_that_of_all(norm, norm_first, units):
+    """Values, moving averages and every gradient, in training and at inference."""
+    options = {"norm": norm, "norm_first": norm_first}
+    layers = [built(units, return_sequences=every, **options) for every in (True, False)]
+    x, state = normal(3, 6, 3), list(normal(2, 3, 5, seed=1))
+    for mask in (None, MASK):
+        for training in (True, False):
+            found = []
+            for layer in layers:
+                with tf.GradientTape() as tape:
+                    y = layer(x, initial_state=state, mask=mask, training=training)
+                    y = y[:, -1] if layer.return_sequences else y
+                    loss = tf.reduce_sum(tf.sin(y))
+                gradients = tape.gradient(loss, layer.trainable_weights)
+                moved = [w.value for w in layer.non_trainable_weights]
+                found.append([y, *gradients, *moved])
+            for got, want in zip(*found, strict=True):
+                np.testing.assert_allclose(got, want, atol=1e-10)
+
+
 @pytest.mark.parametrize("options", [EVERYTHING, {"return_state": True, "go_backwards": True}])
 @pytest.mark.parametrize("mask", [None, MASK])
 def test_equals_keras_over_the_same_cell(options, mask):

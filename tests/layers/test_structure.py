@@ -10,13 +10,14 @@ import pytest
 import tensorflow as tf
 
 from rnnzoo.layers import LRU, HDetachLSTM, LinearRNN, LRUBlock, StableLSTM, StableRNN
+from rnnzoo.recurrences import _forms
 from rnnzoo.recurrences._loops import STEPS_PER_ITERATION
 
 T, F, H = 12, 3, 8
 FORMS = ["xla", "adjoint"]
 
 
-def training_graph(layer, steps=T):
+def training_graph(layer, steps=T, batch=None):
     """Every graph of one training step: the step's own, and those of its functions."""
     head = keras.layers.Dense(2)
     layer.build((None, None, F))
@@ -29,7 +30,7 @@ def training_graph(layer, steps=T):
         return tape.gradient(loss, weights)
 
     traced = tf.function(step, autograph=False).get_concrete_function(
-        tf.TensorSpec([None, steps, F], tf.float32)
+        tf.TensorSpec([batch, steps, F], tf.float32)
     )
     reached, waiting = {}, [traced.graph]
     while waiting:
@@ -96,6 +97,36 @@ def test_no_loop_is_differentiated_by_tensorflow(kind, form):
 @pytest.mark.parametrize("kind", [LRU, LRUBlock])
 def test_no_loop_of_an_lru_is_differentiated_by_tensorflow(kind):
     assert not differentiated_loops(training_graph(kind(H, return_sequences=True)))
+
+
+def loops(graphs):
+    return operations(graphs, "While") + operations(graphs, "StatelessWhile")
+
+
+@pytest.mark.parametrize("kind", [LRU, LRUBlock])
+def test_an_lrus_last_state_of_few_features_has_no_loop(kind):
+    features = F if kind is LRU else H
+    assert features <= _forms.FEW_FEATURES
+    assert not loops(training_graph(kind(H)))
+    assert loops(training_graph(kind(H), steps=None))
+    assert loops(training_graph(kind(H, form="adjoint")))
+    assert loops(training_graph(kind(H, return_sequences=True)))
+
+
+def test_an_lru_projects_its_last_state_alone():
+    batch = 2
+    for every in (False, True):
+        layer = LRU(H, state_size=5, form="adjoint", return_sequences=every)
+        outs = products(training_graph(layer, batch=batch), 2 * 5)
+        rows = {op.outputs[0].shape[0] for op in outs if op.outputs[0].shape[1] == H}
+        assert (rows == {batch}) == (not every)
+
+
+def test_a_block_runs_what_follows_the_recurrence_on_the_last_step_alone():
+    for every in (False, True):
+        layer = LRUBlock(H, return_sequences=every)
+        sigmoids = operations(training_graph(layer, batch=2), "Sigmoid")
+        assert [op.outputs[0].shape for op in sigmoids] == [[2, T if every else 1, H]]
 
 
 @pytest.mark.parametrize(

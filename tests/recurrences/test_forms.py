@@ -1,5 +1,6 @@
 """The one rule that chooses a form: training or inference, known or unknown shape, export."""
 
+import os
 import sys
 
 import keras
@@ -9,7 +10,7 @@ import tensorflow as tf
 
 import rnnzoo
 from rnnzoo.export import export_model
-from rnnzoo.recurrences import _forms, _lstm_xla, lstm, simple_rnn
+from rnnzoo.recurrences import _forms, _loops, _lstm_xla, lstm, simple_rnn
 
 diagonal_module = sys.modules["rnnzoo.recurrences.diagonal"]
 
@@ -62,8 +63,8 @@ def test_a_form_that_is_given_stands(form):
 
 
 def test_the_table_has_every_form_that_runs():
-    assert {*_forms.GIVEN[1:], "xla_forward"} == set(_forms.FORMS)
-    assert set(diagonal_module._FORWARD) == set(_forms.FORMS)
+    assert {*_forms.GIVEN[1:], "xla_forward", "powers"} == set(_forms.FORMS)
+    assert {*diagonal_module._FORWARD, "powers"} == set(_forms.FORMS)
     assert set(_forms.OLDER_NAMES.values()) <= set(_forms.FORMS)
 
 
@@ -88,6 +89,25 @@ def test_a_form_that_callers_may_not_give(form):
     words = "`form` must be one of 'auto', 'adjoint', 'plain' "
     with pytest.raises(ValueError, match=words):
         rnnzoo.layers.LRU(2, form=form)
+
+
+def test_powers_pay_for_few_features_and_a_known_length():
+    most = _forms.FEW_FEATURES
+    with tf.Graph().as_default():
+        shapes = ([None, 7, most], [2, 7, most + 1], [2, None, 1], [2, 0, 1])
+        found = [_forms.powers_pay(placeholder(shape)) for shape in shapes]
+    assert found == [True, False, False, False]
+
+
+@pytest.mark.parametrize("usable", [1, 3])
+def test_a_process_has_as_many_shards_as_cores_that_it_may_use(usable, monkeypatch):
+    monkeypatch.setattr(tf.config, "list_logical_devices", lambda *_: [])
+    monkeypatch.setattr(tf.config.threading, "get_inter_op_parallelism_threads", lambda: 0)
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(5, 5 + usable)))
+    assert _loops.shard_count(100) == usable
+    assert _loops.shard_count(None) == usable
+    assert _loops.shard_count(4) == 1
 
 
 @pytest.mark.parametrize("recurrence", ["lstm", "simple_rnn"])

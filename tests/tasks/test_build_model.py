@@ -151,3 +151,30 @@ def test_a_layer_built_with_the_other_setting_is_refused():
     weights = every.get_weights()
     model = copy_task().build_model(every)
     assert all((a == b).all() for a, b in zip(weights, model.get_weights()))
+
+
+def digit_tasks():
+    return [tasks.get("digits"), tasks.get("smnist", downsample=7), tasks.get("pmnist", rows=True)]
+
+
+@pytest.mark.parametrize("task", digit_tasks(), ids=lambda task: task.name)
+def test_digits_take_a_pooling_and_an_mlp(task):
+    import keras
+
+    from rnnzoo.layers import RunningMean
+
+    older = task.build_model(keras.layers.GRU(5))
+    assert [type(layer).__name__ for layer in older.layers] == ["InputLayer", "GRU", "Dense"]
+    assert older.layers[1].return_sequences is False
+    model = task.build_model(keras.layers.GRU(5), pooling="mean", mlp=6, mlp_dropout=0.5)
+    assert isinstance(model.get_layer("mean"), RunningMean)
+    assert model.get_layer("mlp_dropout").rate == 0.5
+    assert (model.name, model.layers[-1].name) == (task.name, "logits")
+    x = np.random.default_rng(0).normal(size=(3, 7, task.input_shape[-1])).astype("float32")
+    every = keras.layers.GRU(5, return_sequences=True)
+    every.build(x.shape)
+    every.set_weights(model.layers[1].get_weights())
+    pooled = keras.Model(model.input, model.get_layer("mean").output)
+    np.testing.assert_allclose(pooled(x), np.mean(every(x), axis=1), atol=1e-6)
+    with pytest.raises(ValueError, match=r"`pooling` .* 'last', 'mean'.*pooling=None"):
+        task.build_model(keras.layers.GRU(5), pooling=None)

@@ -11,6 +11,7 @@ import pytest
 import tensorflow as tf
 
 from rnnzoo import layers, tasks
+from rnnzoo.graphs import keep_masks
 from rnnzoo.metrics import RecallAccuracy
 from rnnzoo.streaming import explicit_state
 from rnnzoo.training import TruncatedBPTT
@@ -27,9 +28,9 @@ def data(seed=0, steps=T, batch=B):
 
 def make(sequences=True, masking=False, layer=L.LSTM, **kwargs):
     front = [L.Masking()] if masking else []
-    model = keras.Sequential(
-        [keras.Input((None, F)), *front, layer(H, return_sequences=sequences, **kwargs), L.Dense(C)]
-    )
+    recurrent = layer(H, return_sequences=sequences, **kwargs)
+    keep_masks(recurrent)
+    model = keras.Sequential([keras.Input((None, F)), *front, recurrent, L.Dense(C)])
     rng = np.random.default_rng(5)
     for v in model.trainable_variables:
         v.assign(rng.normal(size=v.shape, scale=0.5))
