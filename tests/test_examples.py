@@ -57,6 +57,12 @@ def test_a_continued_chorale_is_what_the_model_says():
     np.testing.assert_array_equal(roll, np.eye(88)[[50, 10, 11, 12, 13, 14, 15]])
 
 
+def test_the_support_vector_machine_is_the_reference_of_the_recipes():
+    _, accuracy = load("digits_svm").main()
+    for name in ("lru_digits", "stable_rnn_digits"):
+        assert rnnzoo.presets.recipe(name).reference["value"] == round(accuracy, 3)
+
+
 def test_every_example_is_run_here():
     names = {path.stem for path in FOLDER.glob("*.py")}
-    assert names == {"train_copy", "long_sequences", "continue_chorale"}
+    assert names == {"train_copy", "long_sequences", "continue_chorale", "digits_svm"}

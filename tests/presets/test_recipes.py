@@ -35,7 +35,13 @@ def call(line, code=0):
     return result.output
 
 
-@pytest.mark.parametrize("name", NAMES)
+# Their graphs are those of another recipe.
+ALIKE = {"lru_pmnist_bit_reversal", "hdetach_lstm_pmnist", "hdetach_lstm_copy_t300"}
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.slow) if n in ALIKE else n for n in NAMES]
+)
 def test_smoke(name, tmp_path, real_data, monkeypatch):
     monkeypatch.setattr("rnnzoo.training._train.plot_curves", lambda *_: None)
     recipe = presets.recipe(name)
