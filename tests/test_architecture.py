@@ -80,6 +80,11 @@ def test_no_file_has_a_twin_of_the_same_name_with_an_underscore():
             assert not public.with_suffix("").is_dir()
 
 
+def test_no_file_is_longer_than_one_idea_takes():
+    long = {module for module, path in modules() if len(path.read_text().splitlines()) > 300}
+    assert not long
+
+
 @pytest.mark.parametrize(("module", "path"), list(modules()), ids=lambda v: str(v).split("/")[-1])
 def test_a_file_imports_from_its_own_or_lower_floors(module, path):
     above = {n for n in imports(path) if floor(n) > floor(module)}

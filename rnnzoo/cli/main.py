@@ -10,7 +10,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow; a value
 import click
 
 from rnnzoo import __version__, _machine
-from rnnzoo.cli import _common, data, export, serve, train
+from rnnzoo.cli import _common, data, demo, export, serve, train
 
 EXPECTED = (ValueError, TypeError, OSError, ArithmeticError, ImportError)
 
@@ -54,7 +54,7 @@ for _command in (
     data.data,
     train.train,
     train.reproduce,
-    train.demo,
+    demo.demo,
     export.export,
     export.load_check,
     serve.serve,
