@@ -50,6 +50,7 @@ LAYERS = {
     "LRU": {"state_size": 6, "parametrization": "polar", "r_min": 0.1},
     "LRUBlock": {"state_size": 6},
     "LinearRNN": {"heads": 3, "state_size": 6},
+    "RunningMean": {},
     "StableLSTM": {"contraction": 0.9},
     "StableRNN": {"contraction": 0.8, "activation": "relu"},
     "TCN": {"levels": 2, "kernel_size": 2},
@@ -145,9 +146,14 @@ def _with_data(name, model):
     return name, model, {"x": x, "y": rng.normal(size=shape).astype("float32")}
 
 
+def _made(name, options):
+    units = F if name == "RunningMean" else H  # which is as wide as its inputs
+    return getattr(rnnzoo.layers, name)(units, **options)
+
+
 def _of_layers():
     for name, options in LAYERS.items():
-        layer = getattr(rnnzoo.layers, name)(H, **options)
+        layer = _made(name, options)
         yield _with_data(name, _sequential(layer, L.Dense(2)))
     wrapped = rnnzoo.layers.TruncatedWrapper(L.GRU(H), k=2, mode="gradient")
     yield _with_data("TruncatedWrapper", _sequential(wrapped))
@@ -157,7 +163,7 @@ def _of_layers():
 
 def _of_cells():
     for name, options in LAYERS.items():
-        layer = getattr(rnnzoo.layers, name)(H, **options)
+        layer = _made(name, options)
         cell = getattr(layer, "cell", None)
         if type(cell).__module__.startswith("rnnzoo.") and cell.state_size:
             yield _with_data(f"RNN of {name}'s cell", _sequential(L.RNN(cell)))

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from rnnzoo import diagnostics
-from rnnzoo.graphs import keep_masks, layers
+from rnnzoo import diagnostics, layers
+from rnnzoo.graphs import keep_masks
 
 TIME = 5
 
