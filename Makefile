@@ -1,6 +1,6 @@
 # make run   creates .venv, installs rnnzoo, trains, compares, saves and serves on the copying task
 # make test  installs what the tests need and runs them (slow ones: make test-slow)
-# make test-keras KERAS=3.14.0 TENSORFLOW=2.20.0   runs them with these versions, in an environment
+# make test-keras KERAS=3.15.0 TENSORFLOW=2.20.0   runs them with these versions, in an environment
 #   of their own; KERAS_SOURCE=FOLDER instead: with a checkout of Keras before the installed one;
 #   PYTEST="tests/layers -k mask" narrows what is run
 # make test-keras-suite KERAS_SOURCE=FOLDER   runs Keras's own tests with our layers in them, from a
@@ -40,13 +40,13 @@ test-keras: $(TRIED)/.installed-test
 	$(TRIED)/bin/python $(TESTS)
 else
 test-keras:
-	@echo "usage: make test-keras KERAS=3.14.0 TENSORFLOW=2.20.0, or KERAS_SOURCE=FOLDER"; exit 1
+	@echo "usage: make test-keras KERAS=3.15.0 TENSORFLOW=2.20.0, or KERAS_SOURCE=FOLDER"; exit 1
 endif
 
 $(TRIED)/.installed-test: setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(TRIED)
 	$(TRIED)/bin/python -m pip install -q -e '.[test]' keras==$(KERAS) tensorflow==$(TENSORFLOW) \
-		$(if $(filter 2.20%,$(TENSORFLOW)),'protobuf<7') # the last that its serving messages take
+		$(if $(filter 2.20%,$(TENSORFLOW)),'protobuf<6') # the last that its serving messages take
 	@touch $@
 
 test-keras-suite: $(VENV)/.installed-test
