@@ -100,12 +100,15 @@ class Recipe:
 
     @property
     def result(self) -> str:
-        """`measured` and the published value, in words."""
-        found, published = self.measured, self.published
+        """`measured` and the reference, in words; a value that is only recalled says so."""
+        found, reference = self.measured, self.reference
         words = "not trained yet"
         if found:
             words = f"{found['metric']} {found['score']:.6g} after {found['seconds']:,.0f} s"
-        return words + (f"; published {published['value']:.6g}" if published else "")
+        if reference is None:
+            return words
+        recalled = " (recalled)" if reference.get("recalled") else ""
+        return f"{words}; reference {reference['value']:.6g}{recalled}"
 
     def __str__(self):
         return f"{self.description}\n\n    {self.command}\n\n{self.result}"

@@ -26,7 +26,7 @@ def plot_curves(record, path):
         if name in record["baseline"]:
             axes.axhline(record["baseline"][name], color="grey", ls=":", label="baseline")
         if name == metric and record.get("reference") is not None:
-            axes.axhline(record["reference"], color="black", ls="--", lw=1, label="published")
+            axes.axhline(record["reference"], color="black", ls="--", lw=1, label="reference")
         if name in record.get("test", {}):
             best = record["best"]["epoch"]
             axes.plot(best, record["test"][name], "k*", label="test, best epoch")
